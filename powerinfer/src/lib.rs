@@ -1,0 +1,1 @@
+//! Safe API for sparse large-language-model inference.

@@ -1,0 +1,100 @@
+// CPU operators: one table of function pointers per instruction set, chosen once at run time.
+// The scalar table is the specification and the oracle of all others.
+//
+// Numerics. Weight rows of float types multiply float activations. Quantised weight rows multiply
+// activations rounded to 16 bits per block of 32 (Q16), so that the integer part of a dot product is
+// exact and the rounding of the activation (2^-16 of the block's largest value) disappears beside
+// that of the weights. Every result of a row depends on that row and that token only: the same bits
+// for any number of rows, tokens or threads.
+#pragma once
+
+#include "../dtype.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace powerinfer::cpu {
+
+inline constexpr int kQ16Block = 32;   // activations that share one scale
+inline constexpr int kColumnStep = 256; // column ranges of axpy start and end at multiples of this
+
+// A selection of rows of one row-major matrix.
+struct Rows {
+    const std::byte* data;    // first byte of row 0
+    size_t stride_bytes;      // from one row to the next
+    const int32_t* ids;       // (n,) ascending row numbers, or nullptr for rows 0..n-1
+    int n;
+};
+
+// Inputs of a product: n_tokens vectors of length dim, row-major.
+struct Activations {
+    const float* f32;       // (n_tokens, dim)
+    const int16_t* q16;     // (n_tokens, dim), nullptr unless the weights are quantised
+    const float* scale;     // (n_tokens, dim / 32) value of one q16 step
+    const int32_t* sum;     // (n_tokens, dim / 32) sum of the block's q16
+    int n_tokens;
+    int dim;
+};
+
+struct TypeOps {
+    // out[t * out_stride + i] = dot(w[row i], x[t]).
+    void (*dot_rows)(float* out, size_t out_stride, const Rows& w, const Activations& x);
+
+    // acc[t * acc_stride + c] += sum over i, ascending, of coef[t * coef_stride + i] * w[row i][c]
+    // for c in [col_begin, col_end). One fused multiply-add per term in that order on every
+    // instruction set; terms with a zero coefficient are skipped, which changes no bit.
+    // acc is indexed from column 0. col_begin is a multiple of kColumnStep; col_end too, or the end
+    // of the row.
+    void (*axpy_rows)(
+        float* acc,
+        size_t acc_stride,
+        const Rows& w,
+        const float* coef,
+        size_t coef_stride,
+        int n_tokens,
+        int col_begin,
+        int col_end
+    );
+
+    // out[0..n) = the row's values; n is a multiple of the type's block.
+    void (*dequantize)(float* out, const std::byte* row, int n);
+};
+
+inline constexpr int kNWeightTypes = 9;
+
+struct Ops {
+    const char* name; // "scalar", "avx2", "avx512", "neon"
+    std::array<TypeOps, kNWeightTypes> types; // by weight_index
+
+    // Rounds n_tokens * dim floats to Q16 blocks: scale = amax / 32767, q = round half to even.
+    // dim is a multiple of 32. Blocks of zeros get scale 0.
+    void (*quantize_q16)(int16_t* q16, float* scale, int32_t* sum, const float* x, size_t n);
+
+    void (*rms_norm)(float* out, const float* x, const float* weight, float eps, int n);
+    // bias may be nullptr.
+    void (*layer_norm)(
+        float* out, const float* x, const float* weight, const float* bias, float eps, int n
+    );
+    // In place, maximum subtracted; n >= 1.
+    void (*softmax)(float* x, int n);
+    // x[i] = silu(x[i]) / gelu(x[i]) (tanh form), in place.
+    void (*silu)(float* x, int n);
+    void (*gelu)(float* x, int n);
+
+    const TypeOps& of(DType type) const noexcept;
+};
+
+// Position of a weight type in Ops::types; the type must have is_weight.
+int weight_index(DType type) noexcept;
+
+const Ops& scalar_ops() noexcept;
+// nullptr when the build or this processor lacks the instructions.
+const Ops* avx2_ops() noexcept;
+const Ops* avx512_ops() noexcept;
+const Ops* neon_ops() noexcept;
+// The best of the above. The environment variable POWERINFER_CPU=scalar|avx2|avx512|neon overrides
+// it (for tests and bug reports); an unknown or unavailable name throws Error(unsupported).
+const Ops& best_ops();
+
+} // namespace powerinfer::cpu

@@ -21,11 +21,11 @@ enum class ErrorKind : uint32_t {
 };
 
 class Error : public std::runtime_error {
-  public:
+public:
     Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
     ErrorKind kind() const noexcept { return kind_; }
 
-  private:
+private:
     ErrorKind kind_;
 };
 

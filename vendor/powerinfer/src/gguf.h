@@ -18,17 +18,29 @@ namespace powerinfer {
 
 // Value types of metadata; the numbers are the file's.
 enum class MetaType : uint32_t {
-    u8 = 0, i8 = 1, u16 = 2, i16 = 3, u32 = 4, i32 = 5, f32 = 6, boolean = 7, string = 8, array = 9,
-    u64 = 10, i64 = 11, f64 = 12,
+    u8 = 0,
+    i8 = 1,
+    u16 = 2,
+    i16 = 3,
+    u32 = 4,
+    i32 = 5,
+    f32 = 6,
+    boolean = 7,
+    string = 8,
+    array = 9,
+    u64 = 10,
+    i64 = 11,
+    f64 = 12,
 };
 
 // One key/value pair. A scalar is an array of one element. Views point into the file's bytes.
 struct MetaValue {
     std::string_view key;
-    MetaType type;         // of the elements; never `array`
+    MetaType type; // of the elements; never `array`
     bool is_array;
-    uint64_t n;            // elements; 1 for a scalar
-    const std::byte* data; // elements as in the file, little-endian, unaligned (numbers and booleans)
+    uint64_t n; // elements; 1 for a scalar
+    const std::byte*
+        data; // elements as in the file, little-endian, unaligned (numbers and booleans)
     std::vector<std::string_view> strings; // (n,) when type is string
 };
 
@@ -43,14 +55,14 @@ struct TensorInfo {
 };
 
 class GgufFile {
-  public:
+public:
     // Maps and parses `path`. Throws Error(io | format | unsupported | out_of_memory).
     static GgufFile open(const std::string& path);
     // Parses a copy of `bytes`.
     static GgufFile from_bytes(std::span<const std::byte> bytes);
 
-    bool is_sparse() const noexcept;     // magic is PWRI
-    uint32_t version() const noexcept;   // 2 or 3
+    bool is_sparse() const noexcept;   // magic is PWRI
+    uint32_t version() const noexcept; // 2 or 3
     uint32_t alignment() const noexcept;
     uint64_t data_offset() const noexcept;
     uint64_t file_bytes() const noexcept;
@@ -72,7 +84,7 @@ class GgufFile {
     static double number(const MetaValue& value, uint64_t j) noexcept;
     static int64_t integer(const MetaValue& value, uint64_t j) noexcept; // u64 above 2^63-1 wraps
 
-  private:
+private:
     GgufFile() = default;
 };
 

@@ -2,10 +2,10 @@
 // The scalar table is the specification and the oracle of all others.
 //
 // Numerics. Weight rows of float types multiply float activations. Quantised weight rows multiply
-// activations rounded to 16 bits per block of 32 (Q16), so that the integer part of a dot product is
-// exact and the rounding of the activation (2^-16 of the block's largest value) disappears beside
-// that of the weights. Every result of a row depends on that row and that token only: the same bits
-// for any number of rows, tokens or threads.
+// activations rounded to 16 bits per block of 32 (Q16), so that the integer part of a dot product
+// is exact and the rounding of the activation (2^-16 of the block's largest value) disappears
+// beside that of the weights. Every result of a row depends on that row and that token only: the
+// same bits for any number of rows, tokens or threads.
 #pragma once
 
 #include "../dtype.h"
@@ -16,23 +16,23 @@
 
 namespace powerinfer::cpu {
 
-inline constexpr int kQ16Block = 32;   // activations that share one scale
+inline constexpr int kQ16Block = 32;    // activations that share one scale
 inline constexpr int kColumnStep = 256; // column ranges of axpy start and end at multiples of this
 
 // A selection of rows of one row-major matrix.
 struct Rows {
-    const std::byte* data;    // first byte of row 0
-    size_t stride_bytes;      // from one row to the next
-    const int32_t* ids;       // (n,) ascending row numbers, or nullptr for rows 0..n-1
+    const std::byte* data; // first byte of row 0
+    size_t stride_bytes;   // from one row to the next
+    const int32_t* ids;    // (n,) ascending row numbers, or nullptr for rows 0..n-1
     int n;
 };
 
 // Inputs of a product: n_tokens vectors of length dim, row-major.
 struct Activations {
-    const float* f32;       // (n_tokens, dim)
-    const int16_t* q16;     // (n_tokens, dim), nullptr unless the weights are quantised
-    const float* scale;     // (n_tokens, dim / 32) value of one q16 step
-    const int32_t* sum;     // (n_tokens, dim / 32) sum of the block's q16
+    const float* f32;   // (n_tokens, dim)
+    const int16_t* q16; // (n_tokens, dim), nullptr unless the weights are quantised
+    const float* scale; // (n_tokens, dim / 32) value of one q16 step
+    const int32_t* sum; // (n_tokens, dim / 32) sum of the block's q16
     int n_tokens;
     int dim;
 };
@@ -64,7 +64,7 @@ struct TypeOps {
 inline constexpr int kNWeightTypes = 9;
 
 struct Ops {
-    const char* name; // "scalar", "avx2", "avx512", "neon"
+    const char* name;                         // "scalar", "avx2", "avx512", "neon"
     std::array<TypeOps, kNWeightTypes> types; // by weight_index
 
     // Rounds n_tokens * dim floats to Q16 blocks: scale = amax / 32767, q = round half to even.

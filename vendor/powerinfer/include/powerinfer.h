@@ -1,0 +1,321 @@
+/* powerinfer: sparse large-language-model inference. Tokens in, logits out.
+ *
+ * Objects. Opaque handles: pi_file (a GGUF or PWRI container), pi_model (immutable weights),
+ * pi_context (KV cache, scratch memory and threads for running one model). X_free(NULL) is fine. A
+ * context keeps its model alive, a model its file: handles may be freed in any order. Errors. A
+ * fallible function returns NULL, or an error owned by the caller (pi_error_free). Results go
+ *   through the last parameter and are untouched on failure. Nothing aborts, exits or prints.
+ * Threads. `const` handles may be shared between threads; a non-const handle belongs to one caller
+ * at a time. pi_context_cancel is the one call that may reach a context while another thread
+ * computes. Units. Token ids, positions and sequence ids count from 0. Matrices are row-major.
+ * Times are nanoseconds, sizes are bytes, strings that come with a length are not terminated.
+ * Options. Every struct that goes in or comes out begins with struct_size = sizeof(the struct), set
+ * by the caller; pi_*_options_init fills in size and defaults.
+ */
+#ifndef POWERINFER_H
+#define POWERINFER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define PI_API __attribute__((visibility("default")))
+#else
+#define PI_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PI_ABI_VERSION 1u
+/* The PI_ABI_VERSION that the library was built with. */
+PI_API uint32_t pi_abi_version(void);
+/* Name of the CPU operators in use: "scalar", "avx2", "avx512", "neon". */
+PI_API const char* pi_cpu_name(void);
+
+/* ---- errors ---- */
+
+typedef struct pi_error pi_error;
+typedef uint32_t pi_error_kind;
+#define PI_ERROR_IO               1u /* the system refused: missing file, permission, read error */
+#define PI_ERROR_FORMAT           2u /* the file contradicts its own format */
+#define PI_ERROR_UNSUPPORTED      3u /* valid, but this build cannot serve it */
+#define PI_ERROR_INVALID_ARGUMENT 4u
+#define PI_ERROR_CONTEXT_FULL     5u /* the KV cache cannot hold the batch; nothing was computed */
+#define PI_ERROR_OUT_OF_MEMORY    6u
+#define PI_ERROR_CANCELLED        7u
+#define PI_ERROR_INTERNAL         8u /* a bug in the library */
+
+PI_API pi_error_kind pi_error_get_kind(const pi_error* error);
+/* Valid until the error is freed. */
+PI_API const char* pi_error_get_message(const pi_error* error);
+PI_API void pi_error_free(pi_error* error);
+
+/* ---- files ---- */
+
+typedef struct pi_file pi_file;
+
+typedef uint32_t pi_meta_type;
+#define PI_META_U8     0u
+#define PI_META_I8     1u
+#define PI_META_U16    2u
+#define PI_META_I16    3u
+#define PI_META_U32    4u
+#define PI_META_I32    5u
+#define PI_META_F32    6u
+#define PI_META_BOOL   7u
+#define PI_META_STRING 8u
+#define PI_META_U64    10u
+#define PI_META_I64    11u
+#define PI_META_F64    12u
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t version;   /* of the container: 2 or 3 */
+    uint32_t is_sparse; /* 1: magic PWRI, 0: magic GGUF */
+    uint32_t alignment;
+    uint64_t file_bytes;
+    uint64_t data_offset; /* where tensor data begins */
+    uint64_t n_metadata;
+    uint64_t n_tensors;
+} pi_file_info;
+
+typedef struct {
+    uint32_t struct_size;
+    pi_meta_type type; /* of the elements */
+    uint32_t is_array;
+    uint32_t reserved;
+    uint64_t n; /* elements; 1 for a scalar */
+    const char* key;
+    size_t key_len;
+} pi_meta_info;
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t dtype; /* GGML type id */
+    uint32_t n_dims;
+    uint32_t reserved;
+    uint64_t ne[4];  /* ne[0] = row length; unused dimensions are 1 */
+    uint64_t offset; /* from the start of the file */
+    uint64_t n_bytes;
+    const char* name;
+    size_t name_len;
+} pi_tensor_info;
+
+/* Maps and checks a container; weights are not read. Returned strings live as long as the file. */
+PI_API pi_error* pi_file_open(const char* path, pi_file** out);
+/* The same for a container in memory, which is copied. */
+PI_API pi_error* pi_file_from_bytes(const void* bytes, size_t n, pi_file** out);
+PI_API void pi_file_free(pi_file* file);
+PI_API void pi_file_get_info(const pi_file* file, pi_file_info* out);
+/* Index of a metadata key, -1 when the file has none. */
+PI_API int64_t pi_file_find_metadata(const pi_file* file, const char* key);
+PI_API pi_error* pi_file_get_metadata(const pi_file* file, uint64_t index, pi_meta_info* out);
+/* Element j of an integer or boolean value (u64 as its two's complement). */
+PI_API pi_error* pi_file_get_integer(const pi_file* file, uint64_t index, uint64_t j, int64_t* out);
+/* Element j of any numeric value. */
+PI_API pi_error* pi_file_get_number(const pi_file* file, uint64_t index, uint64_t j, double* out);
+PI_API pi_error* pi_file_get_string(
+    const pi_file* file, uint64_t index, uint64_t j, const char** out, size_t* out_len
+);
+PI_API pi_error* pi_file_get_tensor(const pi_file* file, uint64_t index, pi_tensor_info* out);
+
+/* ---- element types ---- */
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t block_elements; /* consecutive elements of a row that share one block */
+    uint32_t block_bytes;
+    uint32_t is_weight; /* 1 when the kernels can multiply by it */
+    const char* name;   /* "q4_0" */
+} pi_dtype_info;
+
+/* Fails with PI_ERROR_UNSUPPORTED for an unknown id. */
+PI_API pi_error* pi_dtype_get_info(uint32_t dtype, pi_dtype_info* out);
+/* Rounds n floats (a multiple of block_elements) to `out` (n / block_elements * block_bytes bytes).
+ */
+PI_API pi_error* pi_quantize_row(uint32_t dtype, const float* x, size_t n, void* out);
+/* The inverse: n floats from their blocks. */
+PI_API pi_error* pi_dequantize_row(uint32_t dtype, const void* row, size_t n, float* out);
+
+/* ---- models ---- */
+
+typedef struct pi_model pi_model;
+
+/* How feed-forward layers are computed. */
+typedef uint32_t pi_strategy;
+#define PI_STRATEGY_DEFAULT                                                                        \
+    0u /* predictor if the file has one; else exact for PWRI, dense for GGUF */
+#define PI_STRATEGY_DENSE 1u /* reads every neuron */
+#define PI_STRATEGY_EXACT 2u /* gate (ungated: up) first, the rest of a neuron only if it fires */
+#define PI_STRATEGY_PREDICTOR                                                                      \
+    3u /* only neurons that the predictor selects, gate first among them */
+
+typedef uint32_t pi_log_level;
+#define PI_LOG_ERROR 1u
+#define PI_LOG_WARN  2u
+#define PI_LOG_INFO  3u
+#define PI_LOG_DEBUG 4u
+/* Called during pi_model_load only, on the calling thread; must not unwind. */
+typedef void (*pi_log_fn)(void* user, pi_log_level level, const char* message);
+/* Bytes made ready so far and in all; return 0 to stop the load with PI_ERROR_CANCELLED. */
+typedef uint32_t (*pi_progress_fn)(void* user, uint64_t done, uint64_t total);
+
+typedef struct {
+    uint32_t struct_size;
+    pi_strategy strategy;
+    uint32_t prefetch;      /* 1: read the whole file during load instead of on first use */
+    uint32_t lock_memory;   /* 1: lock the file's pages in memory (implies prefetch) */
+    float sparse_threshold; /* predictor threshold; NaN (default): the file's, or 0 */
+    uint32_t reserved;
+    pi_log_fn log; /* may be NULL */
+    void* log_user;
+    pi_progress_fn progress; /* may be NULL */
+    void* progress_user;
+} pi_model_options;
+
+typedef struct {
+    uint32_t struct_size;
+    pi_strategy strategy; /* resolved: never PI_STRATEGY_DEFAULT */
+    uint32_t n_layers;
+    uint32_t dim;        /* width of the residual stream */
+    uint32_t hidden_dim; /* feed-forward neurons of a layer */
+    uint32_t n_heads;
+    uint32_t n_kv_heads;
+    uint32_t head_dim;
+    uint32_t vocab_size;
+    uint32_t context_length; /* trained */
+    uint32_t is_sparse;      /* the file is PWRI */
+    uint32_t has_predictor;
+    uint32_t is_gated;
+    float sparse_threshold;
+    float fatrelu_threshold; /* 0 for a plain ReLU */
+    uint32_t reserved;
+    uint64_t weight_bytes; /* of tensors in use */
+    uint64_t ffn_bytes;    /* of these: gate, up and down */
+    uint64_t predictor_bytes;
+    const char* architecture; /* "llama", "bamboo", "falcon", "opt" */
+    const char* activation;   /* "relu", "drelu", "fatrelu", "silu" */
+} pi_model_info;
+
+PI_API void pi_model_options_init(pi_model_options* options);
+/* Shares `file`, which may be freed afterwards. `options` may be NULL. */
+PI_API pi_error* pi_model_load(
+    const pi_file* file, const pi_model_options* options, pi_model** out
+);
+PI_API void pi_model_free(pi_model* model);
+PI_API void pi_model_get_info(const pi_model* model, pi_model_info* out);
+
+/* ---- contexts ---- */
+
+typedef struct pi_context pi_context;
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t
+        n_ctx; /* tokens that the KV cache holds, all sequences together; 0: the trained length */
+    uint32_t n_sequences; /* sequence ids are 0 .. n_sequences-1; default 1 */
+    uint32_t n_batch;     /* tokens computed together; longer batches are cut; default 512 */
+    uint32_t n_threads;   /* 0: one per physical core that this process may use */
+    uint32_t kv_dtype;    /* GGML id: 1 = F16 (default), 0 = F32 */
+    uint32_t audit; /* 1: with `predictor`, also compute every neuron to count misses (slow) */
+    uint32_t reserved;
+} pi_context_options;
+
+/* One unit of work: n_tokens tokens, any mix of sequences. Tokens of one sequence stand in order,
+ * and their positions continue that sequence: first its length, then one more each. */
+typedef uint8_t pi_output;
+#define PI_OUTPUT_NONE   0u
+#define PI_OUTPUT_LOGITS 1u /* vocab_size floats */
+#define PI_OUTPUT_HIDDEN 2u /* dim floats: the normed last residual, for embeddings */
+typedef struct {
+    uint32_t struct_size;
+    uint32_t n_tokens;
+    const int32_t* tokens;    /* (n_tokens,) */
+    const int32_t* positions; /* (n_tokens,) */
+    const int32_t* sequences; /* (n_tokens,) */
+    const pi_output* outputs; /* (n_tokens,) bits; NULL: logits of the last token only */
+} pi_batch;
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t reserved;
+    uint64_t n_decode_calls;
+    uint64_t n_tokens;
+    uint64_t
+        weight_bytes_read; /* weight bytes that had to move, each row once per internal batch */
+    uint64_t kv_bytes_read;
+    uint64_t embed_ns;
+    uint64_t attention_ns;
+    uint64_t predictor_ns;
+    uint64_t ffn_ns;
+    uint64_t output_ns;
+    uint64_t neurons_total;     /* neurons x layers x tokens */
+    uint64_t neurons_candidate; /* of these: tested (gate, or ungated up, computed) */
+    uint64_t neurons_active;    /* of these: non-zero, so that the down row was needed */
+    uint64_t audit_active;      /* audit only: neurons that a dense layer would find non-zero ... */
+    uint64_t audit_missed;      /* ... and the predictor did not select */
+    uint64_t kv_bytes;          /* allocated for the cache */
+    uint64_t scratch_bytes;     /* allocated beside it */
+} pi_stats;
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t reserved;
+    uint64_t neurons_total;
+    uint64_t neurons_candidate;
+    uint64_t neurons_active;
+} pi_layer_stats;
+
+PI_API void pi_context_options_init(pi_context_options* options);
+PI_API pi_error* pi_context_new(
+    const pi_model* model, const pi_context_options* options, pi_context** out
+);
+PI_API void pi_context_free(pi_context* context);
+/* All or nothing: on any error the sequences are as long as before. */
+PI_API pi_error* pi_context_decode(pi_context* context, const pi_batch* batch);
+/* Result row of batch token `i` of the last decode, valid until the next call on this context. */
+PI_API pi_error* pi_context_get_logits(const pi_context* context, uint32_t i, const float** out);
+PI_API pi_error* pi_context_get_hidden(const pi_context* context, uint32_t i, const float** out);
+/* Stops the running decode, or the next one, within one layer. Stays set until it is cleared. */
+PI_API void pi_context_cancel(const pi_context* context);
+PI_API void pi_context_clear_cancel(pi_context* context);
+
+/* Tokens in a sequence, in `out`. */
+PI_API pi_error* pi_context_sequence_length(
+    const pi_context* context, uint32_t sequence, uint32_t* out
+);
+/* Keeps the first n tokens of a sequence; 0 removes it. */
+PI_API pi_error* pi_context_sequence_truncate(pi_context* context, uint32_t sequence, uint32_t n);
+/* `target`, which must be empty, becomes the first n tokens of `source`; memory is shared. */
+PI_API pi_error* pi_context_sequence_fork(
+    pi_context* context, uint32_t source, uint32_t target, uint32_t n
+);
+/* Free room in the KV cache, in tokens (whole pages). */
+PI_API uint32_t pi_context_room(const pi_context* context);
+
+/* Counters since creation or the last reset. */
+PI_API void pi_context_get_stats(const pi_context* context, pi_stats* out);
+PI_API pi_error* pi_context_get_layer_stats(
+    const pi_context* context, uint32_t layer, pi_layer_stats* out
+);
+PI_API void pi_context_reset_stats(pi_context* context);
+
+/* ---- measuring ---- */
+
+/* Plain read bandwidth of this machine in bytes per second: n_threads sum `n_bytes` of fresh
+ * memory; the best of several passes. */
+PI_API pi_error* pi_measure_read_bandwidth(uint32_t n_threads, size_t n_bytes, double* out);
+/* Computes dot products (n_rows of them) of a random matrix of `dtype` with one vector on one
+ * thread, `axpy` = 1: the transposed product instead; bytes of weights per second, the best of
+ * several passes. */
+PI_API pi_error* pi_measure_kernel(
+    uint32_t dtype, uint32_t axpy, uint32_t n_rows, uint32_t n_cols, double* out
+);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

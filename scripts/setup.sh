@@ -27,8 +27,9 @@ as_root() {
     fi
 }
 
-# install WHAT APT_NAMES DNF_NAMES BREW_NAMES: false when no package manager could.
-install() {
+# shellcheck disable=SC2086 # the names are lists
+# install_packages WHAT APT_NAMES DNF_NAMES BREW_NAMES: false when no package manager could.
+install_packages() {
     say "installing $1"
     if has apt-get; then
         as_root apt-get update -qq &&
@@ -45,11 +46,11 @@ install() {
 
 pip_install() {
     if [ ! -x "$tools/bin/pip" ]; then
-        has python3 || install "Python" "python3 python3-venv" "python3" "python" ||
+        has python3 || install_packages "Python" "python3 python3-venv" "python3" "python" ||
             die "cannot install Python 3; install it and run again"
         if ! python3 -m venv "$tools" >/dev/null 2>&1; then
-            install "Python environments" "python3-venv" "python3-pip" "python" &&
-                python3 -m venv "$tools" ||
+            install_packages "Python environments" "python3-venv" "python3-pip" "python" || true
+            python3 -m venv "$tools" ||
                 die "python3 -m venv does not work; install it (python3-venv) and run again"
         fi
     fi
@@ -60,14 +61,14 @@ pip_install() {
 setup_build() {
     has cargo || die "cargo is missing; install Rust from https://rustup.rs and run again"
     if ! has "${CXX:-c++}" && ! has g++; then
-        install "a C++ compiler" "g++" "gcc-c++" "" ||
+        install_packages "a C++ compiler" "g++" "gcc-c++" "" ||
             die "no C++ compiler; install g++ (apt, dnf) or run xcode-select --install (macOS)"
     fi
     if ! "${CMAKE:-cmake}" --version >/dev/null 2>&1; then
-        install "CMake" "cmake make" "cmake make" "cmake" || pip_install cmake ninja
+        install_packages "CMake" "cmake make" "cmake make" "cmake" || pip_install cmake ninja
     fi
     if ! has make && ! has ninja; then
-        install "make" "make" "make" "make" || pip_install ninja
+        install_packages "make" "make" "make" "make" || pip_install ninja
     fi
     if ! has make; then
         export CMAKE_GENERATOR="${CMAKE_GENERATOR:-Ninja}"

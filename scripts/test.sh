@@ -18,11 +18,10 @@ stage() {
 
 format() {
     cargo fmt --all --check
-    find vendor/powerinfer -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' |
-        sort | xargs clang-format --dry-run -Werror
+    find vendor/powerinfer -name '*.h' -o -name '*.cpp' -o -name '*.inl' -o -name '*.cu*' | sort |
+        xargs clang-format --dry-run -Werror
 }
 
-# Not a function of its own in a subshell: it sets variables for the later stages.
 stage "tools" . scripts/setup.sh test
 export POWERINFER_REQUIRE_LIBCLANG=1
 stage "format" format

@@ -5,9 +5,9 @@
 #include "quantize.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <string_view>
 #include <vector>
 
@@ -26,15 +26,21 @@ struct Timing {
     double high;
 };
 
+// Time that this thread ran: other programs on the same cores disturb it less.
+double thread_seconds() {
+    timespec now = {};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
 template <typename F>
 Timing measure(double bytes, F&& pass) {
     pass(); // warm up
     std::vector<double> speeds;
     for (int i = 0; i < kPasses; ++i) {
-        const auto begin = std::chrono::steady_clock::now();
+        const double begin = thread_seconds();
         pass();
-        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-        speeds.push_back(bytes / seconds.count() / 1e9);
+        speeds.push_back(bytes / (thread_seconds() - begin) / 1e9);
     }
     std::sort(speeds.begin(), speeds.end());
     return {speeds[kPasses / 2], speeds.front(), speeds.back()};

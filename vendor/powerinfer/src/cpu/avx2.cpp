@@ -13,7 +13,7 @@ struct Simd : SimdX86 {
     static constexpr const char* kName = "avx2";
     static constexpr int kLanes = 8;
     static constexpr int kRowTile = 4;       // rows at once for one token
-    static constexpr int kRowTileTokens = 1; // and for kTokenTile tokens
+    static constexpr int kRowTileTokens = 2; // and for kTokenTile tokens
     static constexpr int kTokenTile = 4;
 
     using F = __m256;

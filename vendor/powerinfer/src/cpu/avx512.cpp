@@ -20,7 +20,7 @@ struct Simd : SimdX86 {
     static constexpr const char* kName = "avx512";
     static constexpr int kLanes = 16;
     static constexpr int kRowTile = 4;       // rows at once for one token
-    static constexpr int kRowTileTokens = 2; // and for kTokenTile tokens
+    static constexpr int kRowTileTokens = 4; // and for kTokenTile tokens
     static constexpr int kTokenTile = 4;
 
     using F = __m512;

@@ -7,9 +7,12 @@
 namespace powerinfer::cpu {
 namespace {
 
-constexpr int kGroup = 8;      // rows added per pass over acc
-constexpr int kListed = 64;    // rows listed at a time
-constexpr int kPanelRows = 16; // rows decoded at a time for several tokens
+constexpr int kGroup = 8;   // rows added per pass over acc
+constexpr int kListed = 64; // rows listed at a time
+
+// Rows and columns decoded at a time for several tokens: as floats they stay in the first cache.
+constexpr int kPanelRows = 16;
+constexpr int kPanelColumns = 2 * kColumnStep;
 
 // One row, from the first column of the call on, and what multiplies it.
 struct Term {
@@ -39,25 +42,27 @@ void axpy_tail(float* acc, const Term* terms, int n_terms, size_t offset, size_t
     __builtin_memcpy(acc, sums, n * sizeof(float));
 }
 
-// acc[0..n) += the first n_terms <= kGroup terms; n_ahead terms after them will follow.
-template <typename W>
-void axpy_group(float* acc, const Term* terms, int n_terms, int n_ahead, int n) noexcept {
+// acc[0..n) += the first N terms. With kAhead there are N terms more, whose rows are asked for.
+template <typename W, int N, bool kAhead>
+void axpy_group(float* acc, const Term* terms, int n) noexcept {
     constexpr int kChunks = W::kElements / 32;
     const int n_blocks = n / W::kElements;
     for (int b = 0; b < n_blocks; ++b) {
         const size_t offset = static_cast<size_t>(b) * W::kBytes;
-        typename W::Head head[kGroup];
-        for (int r = 0; r < n_terms; ++r) {
+        typename W::Head head[N];
+#pragma GCC unroll 8
+        for (int r = 0; r < N; ++r) {
             head[r] = W::head(terms[r].row + offset);
-        }
-        for (int r = n_terms; r < n_terms + n_ahead; ++r) {
-            prefetch(terms[r].row + offset, W::kBytes);
+            if constexpr (kAhead) {
+                prefetch(terms[N + r].row + offset, W::kBytes);
+            }
         }
 #pragma GCC unroll 8
         for (int c = 0; c < kChunks; ++c) {
             float* piece = acc + b * W::kElements + 32 * c;
             Floats sums = load_floats(piece);
-            for (int r = 0; r < n_terms; ++r) {
+#pragma GCC unroll 8
+            for (int r = 0; r < N; ++r) {
                 const Floats x = W::values(terms[r].row + offset, head[r], c);
                 add_scaled(sums, terms[r].coef, x);
             }
@@ -68,17 +73,26 @@ void axpy_group(float* acc, const Term* terms, int n_terms, int n_ahead, int n) 
     if (rest > 0) {
         const size_t offset = static_cast<size_t>(n_blocks) * W::kBytes;
         float* tail = acc + n_blocks * W::kElements;
-        axpy_tail<W>(tail, terms, n_terms, offset, static_cast<size_t>(rest));
+        axpy_tail<W>(tail, terms, N, offset, static_cast<size_t>(rest));
     }
 }
 
-template <typename W>
+template <typename W, bool kAhead>
 void axpy_terms(float* acc, const Term* terms, int n_terms, int n) noexcept {
-    for (int i = 0; i < n_terms; i += kGroup) {
-        const int left = n_terms - i;
-        const int now = left < kGroup ? left : kGroup;
-        const int ahead = left - now < kGroup ? left - now : kGroup;
-        axpy_group<W>(acc, terms + i, now, ahead, n);
+    const Term* const end = terms + n_terms;
+    if constexpr (kAhead) {
+        for (; end - terms >= 16; terms += 8) {
+            axpy_group<W, 8, true>(acc, terms, n);
+        }
+    }
+    for (; end - terms >= 8; terms += 8) {
+        axpy_group<W, 8, false>(acc, terms, n);
+    }
+    for (; end - terms >= 3; terms += 3) {
+        axpy_group<W, 3, false>(acc, terms, n);
+    }
+    for (; end - terms >= 1; terms += 1) {
+        axpy_group<W, 1, false>(acc, terms, n);
     }
 }
 
@@ -97,7 +111,7 @@ void axpy_one_token(float* acc, const Rows& w, const float* coef, int begin, int
             n_terms += 1;
         }
         if (n_terms == kListed || i + 1 == w.n) {
-            axpy_terms<W>(acc + begin, terms, n_terms, end - begin);
+            axpy_terms<W, true>(acc + begin, terms, n_terms, end - begin);
             n_terms = 0;
         }
     }
@@ -142,9 +156,14 @@ void axpy_panel(
     int begin,
     int n
 ) noexcept {
-    alignas(64) float panel[kPanelRows][kColumnStep];
+    alignas(64) float panel[kPanelRows][kPanelColumns];
+    const size_t offset = column_offset<W>(begin);
     for (int r = 0; r < n_rows; ++r) {
-        read_columns<W>(panel[r], row_at(w, first + r) + column_offset<W>(begin), n);
+        read_columns<W>(panel[r], row_at(w, first + r) + offset, n);
+        if (first + kPanelRows + r < w.n) {
+            const size_t bytes = column_offset<W>(n);
+            prefetch(row_at(w, first + kPanelRows + r) + offset, static_cast<int>(bytes));
+        }
     }
     for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t) {
         Term terms[kPanelRows];
@@ -156,7 +175,7 @@ void axpy_panel(
                 n_terms += 1;
             }
         }
-        axpy_terms<WeightF32>(acc + t * acc_stride + begin, terms, n_terms, n);
+        axpy_terms<WeightF32, false>(acc + t * acc_stride + begin, terms, n_terms, n);
     }
 }
 
@@ -175,8 +194,8 @@ void axpy_rows(
         axpy_one_token<W>(acc, w, coef, col_begin, col_end);
         return;
     }
-    for (int begin = col_begin; begin < col_end; begin += kColumnStep) {
-        const int n = col_end - begin < kColumnStep ? col_end - begin : kColumnStep;
+    for (int begin = col_begin; begin < col_end; begin += kPanelColumns) {
+        const int n = col_end - begin < kPanelColumns ? col_end - begin : kPanelColumns;
         for (int first = 0; first < w.n; first += kPanelRows) {
             const int n_rows = w.n - first < kPanelRows ? w.n - first : kPanelRows;
             axpy_panel<W>(acc, acc_stride, w, coef, coef_stride, n_tokens, first, n_rows, begin, n);

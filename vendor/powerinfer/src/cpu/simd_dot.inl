@@ -73,46 +73,45 @@ void dot_tile_blocks(
     }
 }
 
+// The last, incomplete vector of a row, padded with zeros.
 template <typename W>
-inline void dot_step(F* acc, const uint8_t* w, const float* x) noexcept {
-    constexpr int kLanes = Simd::kLanes;
-    acc[0] = Simd::fma(W::vector(w), Simd::load(x), acc[0]);
-    acc[1] = Simd::fma(W::vector(w + kLanes * W::kElementBytes), Simd::load(x + kLanes), acc[1]);
-}
-
-// The last, incomplete step of a row, padded with zeros.
-template <typename W>
-void dot_tail(F* acc, const uint8_t* w, const float* x, size_t n) noexcept {
-    uint8_t w_padded[2 * Simd::kLanes * W::kElementBytes] = {};
-    float x_padded[2 * Simd::kLanes] = {};
+F dot_tail(F acc, const uint8_t* w, const float* x, size_t n) noexcept {
+    uint8_t w_padded[Simd::kLanes * W::kElementBytes] = {};
+    float x_padded[Simd::kLanes] = {};
     __builtin_memcpy(w_padded, w, n * W::kElementBytes);
     __builtin_memcpy(x_padded, x, n * sizeof(float));
-    dot_step<W>(acc, w_padded, x_padded);
+    return Simd::fma(W::vector(w_padded), Simd::load(x_padded), acc);
 }
 
 template <typename W, int R, int T>
 void dot_tile_floats(
     float* out, size_t out_stride, const TileRows& rows, const Activations& x, size_t token
 ) {
-    constexpr size_t kStep = 2 * Simd::kLanes;
+    constexpr size_t kLanes = Simd::kLanes;
     constexpr size_t kElementBytes = W::kElementBytes;
     const auto dim = static_cast<size_t>(x.dim);
-    const size_t whole = dim / kStep * kStep;
+    const size_t whole = dim / kLanes * kLanes;
     const float* values[T];
-    F acc[R][T][2];
+    F acc[R][T];
     for (size_t t = 0; t < T; ++t) {
         values[t] = x.f32 + (token + t) * dim;
         for (int r = 0; r < R; ++r) {
-            acc[r][t][0] = acc[r][t][1] = Simd::zero();
+            acc[r][t] = Simd::zero();
         }
     }
-    for (size_t j = 0; j < whole; j += kStep) {
+    for (size_t j = 0; j < whole; j += kLanes) {
+        F column[T];
+#pragma GCC unroll 8
+        for (int t = 0; t < T; ++t) {
+            column[t] = Simd::load(values[t] + j);
+        }
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
-            prefetch(rows.next[r] + j * kElementBytes, kStep * kElementBytes);
+            const F weights = W::vector(rows.row[r] + j * kElementBytes);
+            prefetch(rows.next[r] + j * kElementBytes, kLanes * kElementBytes);
 #pragma GCC unroll 8
             for (int t = 0; t < T; ++t) {
-                dot_step<W>(acc[r][t], rows.row[r] + j * kElementBytes, values[t] + j);
+                acc[r][t] = Simd::fma(weights, column[t], acc[r][t]);
             }
         }
     }
@@ -120,10 +119,9 @@ void dot_tile_floats(
         for (size_t r = 0; r < R; ++r) {
             if (whole < dim) {
                 const uint8_t* rest = rows.row[r] + whole * kElementBytes;
-                dot_tail<W>(acc[r][t], rest, values[t] + whole, dim - whole);
+                acc[r][t] = dot_tail<W>(acc[r][t], rest, values[t] + whole, dim - whole);
             }
-            const F sums = Simd::add(acc[r][t][0], acc[r][t][1]);
-            out[(token + t) * out_stride + r] = Simd::sum(sums);
+            out[(token + t) * out_stride + r] = Simd::sum(acc[r][t]);
         }
     }
 }

@@ -2,4 +2,7 @@
 
 mod text;
 
-pub use text::{EncodeOptions, TextDecoder, Tokenizer, TokenizerError, TokenizerSpec};
+pub use text::{
+    ChatMessage, ChatRequest, ChatTemplate, ChatTemplateError, EmptyStopString, EncodeOptions,
+    StopMatcher, StopStep, TextDecoder, Tokenizer, TokenizerError, TokenizerSpec,
+};

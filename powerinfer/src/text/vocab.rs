@@ -71,12 +71,12 @@ fn token_kinds(
 /// The kind of a token in a file without types. Byte tokens must be told from text, or a
 /// `SentencePiece` vocabulary could not spell rare characters.
 fn guessed_kind(text: &[u8], model: TokenizerModel) -> TokenKind {
-    match (model, text) {
-        (TokenizerModel::Bpe, _) => TokenKind::Normal,
-        (TokenizerModel::Spm, b"<unk>") => TokenKind::Unknown,
-        (TokenizerModel::Spm, b"<s>" | b"</s>") => TokenKind::Control,
-        (TokenizerModel::Spm, _) if byte_of_token(text).is_some() => TokenKind::Byte,
-        (TokenizerModel::Spm, _) => TokenKind::Normal,
+    let is_spm = model == TokenizerModel::Spm;
+    match text {
+        b"<unk>" if is_spm => TokenKind::Unknown,
+        b"<s>" | b"</s>" if is_spm => TokenKind::Control,
+        _ if is_spm && byte_of_token(text).is_some() => TokenKind::Byte,
+        _ => TokenKind::Normal,
     }
 }
 

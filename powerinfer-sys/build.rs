@@ -16,7 +16,9 @@ const INSTALL: &str = "Install CMake, make and a C++20 compiler (GCC 11, Clang 1
 fn main() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("vendor/powerinfer");
     let header = source.join("include/powerinfer.h");
-    println!("cargo::rerun-if-changed=build.rs");
+    for part in ["build.rs", "build", "src"] {
+        println!("cargo::rerun-if-changed={part}");
+    }
     // Cargo looks at every file of a folder. Tests and benchmarks are not part of the library.
     for part in ["CMakeLists.txt", "include", "src"] {
         println!("cargo::rerun-if-changed={}", source.join(part).display());

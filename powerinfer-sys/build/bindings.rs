@@ -28,7 +28,6 @@ impl ParseCallbacks for TypedConstants {
 /// ones.
 #[allow(dead_code, reason = "only the build script calls it")]
 pub(crate) fn check(header: &Path, committed: &Path, fresh: &Path) -> Result<(), String> {
-    println!("cargo::rerun-if-changed={}", committed.display());
     let text = generate(header);
     fs::write(fresh, &text).map_err(|error| format!("{}: {error}", fresh.display()))?;
     if fs::read_to_string(committed).is_ok_and(|committed| committed == text) {

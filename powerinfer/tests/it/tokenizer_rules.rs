@@ -59,11 +59,11 @@ fn bpe_spec() -> TokenizerSpec {
 }
 
 fn spm() -> Tokenizer {
-    Tokenizer::new(&spm_spec()).unwrap()
+    Tokenizer::new(&spm_spec()).expect("the vocabulary is valid")
 }
 
 fn bpe() -> Tokenizer {
-    Tokenizer::new(&bpe_spec()).unwrap()
+    Tokenizer::new(&bpe_spec()).expect("the vocabulary is valid")
 }
 
 fn byte(byte: u8) -> u32 {

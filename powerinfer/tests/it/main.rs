@@ -6,3 +6,4 @@ mod chat;
 mod data;
 mod gguf_meta;
 mod tokenizer;
+mod tokenizer_rules;

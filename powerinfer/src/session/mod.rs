@@ -75,7 +75,7 @@ pub struct Session {
     watchdog: Option<Watchdog>,
     /// Tokens that the KV cache holds, by sequence.
     histories: Vec<Vec<Token>>,
-    /// Tokens that an empty KV cache has room for.
+    /// Tokens of a text at most, prompt and completion together.
     capacity: usize,
     scratch: Scratch,
 }
@@ -95,12 +95,15 @@ impl Session {
         let context = ContextHandle::new(model.handle(), options.settings());
         let context = context.map_err(Error::Session)?;
         let identity = Identity { model: model.info().name.clone(), ..Identity::default() };
-        let sequences = usize::try_from(options.sequences).unwrap_or(usize::MAX);
+        let length = match options.context {
+            0 => model.info().context_length,
+            length => length,
+        };
         Ok(Self {
             interrupt: Interrupt::new(context.cancel_ref()),
             watchdog: None,
-            histories: vec![Vec::new(); sequences],
-            capacity: to_usize(context.room()),
+            histories: vec![Vec::new(); to_usize(options.sequences)],
+            capacity: to_usize(length),
             context,
             model,
             options,
@@ -120,7 +123,8 @@ impl Session {
         &self.options
     }
 
-    /// Tokens that the KV cache can hold, all sequences together.
+    /// Tokens that a text can have, prompt and completion together: the context asked for, or the
+    /// trained length.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
@@ -295,12 +299,6 @@ impl Session {
         let position = u32::try_from(done).expect("a sequence is shorter than its context");
         batch.extend(&tokens[done..], position, sequence, Output::LOGITS);
         tokens.len() - done
-    }
-
-    /// Fails for a prompt that no empty cache could hold.
-    fn check_capacity(&self, tokens: usize) -> Result<(), Error> {
-        let capacity = self.capacity;
-        if tokens > capacity { Err(Error::ContextFull { tokens, capacity }) } else { Ok(()) }
     }
 
     /// Starts the time limit of a run that was asked for at `start`.

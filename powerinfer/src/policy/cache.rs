@@ -90,12 +90,12 @@ impl Cache {
 
     /// Remembers a digest, unless the file is too young to be recognised.
     pub(super) fn put(&self, stamp: &Stamp, digest: Checksum) {
-        if let (true, Some(entry), Some(line)) =
-            (stamp.is_settled(), self.entry(stamp), stamp.line())
-        {
-            if let Err(error) = write_beside(&entry, &format!("{line}\n{digest}\n")) {
-                tracing::debug!(path = %entry.display(), %error, "checksum not remembered");
-            }
+        let (Some(entry), Some(line)) = (self.entry(stamp), stamp.line()) else { return };
+        if !stamp.is_settled() {
+            return;
+        }
+        if let Err(error) = write_beside(&entry, &format!("{line}\n{digest}\n")) {
+            tracing::debug!(path = %entry.display(), %error, "checksum not remembered");
         }
     }
 
@@ -110,7 +110,9 @@ fn write_beside(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let beside = path.with_extension(format!("{}.part", std::process::id()));
+    // Threads of several processes may remember the same file at once.
+    let thread = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "-");
+    let beside = path.with_extension(format!("{}-{thread}part", std::process::id()));
     let written = fs::File::create(&beside)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .and_then(|()| fs::rename(&beside, path));

@@ -182,16 +182,16 @@ fn check_strategy(strategy: SparsityStrategy, model: &ModelFacts) -> Result<(), 
     let refuse = |needs, instead| {
         Err(PolicyError::StrategyNeeds { strategy: strategy.name(), needs, instead })
     };
-    match strategy {
-        SparsityStrategy::Auto | SparsityStrategy::Dense => Ok(()),
-        SparsityStrategy::Exact | SparsityStrategy::Predictor if !model.is_sparse => {
-            refuse("a model whose activations are exactly zero", "dense")
-        }
-        SparsityStrategy::Predictor if !model.has_predictor => {
-            refuse("a model file with predictors", "exact")
-        }
-        SparsityStrategy::Exact | SparsityStrategy::Predictor => Ok(()),
+    if matches!(strategy, SparsityStrategy::Auto | SparsityStrategy::Dense) {
+        return Ok(());
     }
+    if !model.is_sparse {
+        return refuse("a model whose activations are exactly zero", "dense");
+    }
+    if strategy == SparsityStrategy::Predictor && !model.has_predictor {
+        return refuse("a model file with predictors", "exact");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

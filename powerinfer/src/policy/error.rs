@@ -67,7 +67,7 @@ pub enum PolicyError {
         limit: usize,
     },
     /// The text is not YAML.
-    #[error("not YAML: {message}{}", at(place))]
+    #[error("not YAML: {message}{}", at(place.as_ref()))]
     Syntax {
         /// What the parser said.
         message: String,
@@ -78,7 +78,7 @@ pub enum PolicyError {
     #[error(
         "line {line} column {column}: {} has no key `{key}`{}",
         section_name(section),
-        did_you_mean(nearest)
+        did_you_mean(nearest.as_ref())
     )]
     UnknownKey {
         /// The key.
@@ -111,7 +111,7 @@ pub enum PolicyError {
         key: &'static str,
     },
     /// A value has the wrong type, or is not one of the known names.
-    #[error("{message}{}", at(place))]
+    #[error("{message}{}", at(place.as_ref()))]
     WrongType {
         /// The path of the value with what was wanted and found.
         message: String,
@@ -119,7 +119,7 @@ pub enum PolicyError {
         place: Option<Place>,
     },
     /// A value is of the right type but cannot be used.
-    #[error("{field}: wanted {wanted}, found {found}{}", at(place))]
+    #[error("{field}: wanted {wanted}, found {found}{}", at(place.as_ref()))]
     OutOfRange {
         /// The path of the value.
         field: String,
@@ -131,7 +131,7 @@ pub enum PolicyError {
         place: Option<Place>,
     },
     /// A sampling option of `generation` cannot be used.
-    #[error("generation{}", at(place))]
+    #[error("generation{}", at(place.as_ref()))]
     Sampling {
         /// Which, and why.
         source: SamplingError,
@@ -192,7 +192,7 @@ pub enum PolicyError {
     /// A checksum is neither a digest nor a placeholder.
     #[error(
         "checksum: wanted \"sha256:\" and 64 hexadecimal digits, or \"sha256:unset\", found {found:?}{}",
-        at(place)
+        at(place.as_ref())
     )]
     MalformedChecksum {
         /// The text.
@@ -218,7 +218,7 @@ pub enum PolicyError {
     },
 }
 
-fn at(place: &Option<Place>) -> String {
+fn at(place: Option<&Place>) -> String {
     place.map_or_else(String::new, |place| format!(" ({place})"))
 }
 
@@ -226,6 +226,6 @@ fn section_name(section: &str) -> String {
     if section.is_empty() { "the policy".to_owned() } else { format!("`{section}`") }
 }
 
-fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |key| format!("; did you mean `{key}`?"))
+fn did_you_mean(nearest: Option<&String>) -> String {
+    nearest.map_or_else(String::new, |key| format!("; did you mean `{key}`?"))
 }

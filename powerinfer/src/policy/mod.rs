@@ -5,8 +5,10 @@ mod cache;
 mod checks;
 mod checksum;
 mod error;
+mod fields;
 mod generation;
 mod hash;
+mod nearest;
 mod outline;
 #[expect(clippy::module_inception, reason = "the file holds the type of that name")]
 mod policy;

@@ -7,10 +7,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Error as _};
+use serde::de::{self, DeserializeSeed};
 
 use super::audit::{Audit, Metadata, SparsityFacts};
+use super::fields::fields_of;
 use super::generation::Generation;
+use super::nearest::nearest;
 use super::runtime::Runtime;
 use super::sparsity;
 use super::{Place, Policy, PolicyError};
@@ -237,6 +239,10 @@ impl<'de> de::Visitor<'de> for Value<'_> {
         self.scalar(de::Unexpected::Unit)
     }
 
+    fn visit_none<E: de::Error>(self) -> Result<(), E> {
+        self.visit_unit()
+    }
+
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         if self.path.is_empty() || self.walk.target == Some(&self.path) {
             return self.scalar(de::Unexpected::Seq);
@@ -327,69 +333,6 @@ fn join(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
-/// The known key that takes the fewest edits, if these are few for the key's length.
-fn nearest(key: &str, known: &[&str]) -> Option<String> {
-    let limit = (key.chars().count() / 3).clamp(1, 3);
-    known
-        .iter()
-        .map(|name| (edits(key, name), *name))
-        .filter(|&(edits, _)| edits <= limit)
-        .min()
-        .map(|(_, name)| name.to_owned())
-}
-
-/// Insertions, deletions and replacements of characters that turn `a` into `b`.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-/// The names of the fields that a type's `Deserialize` asks for.
-fn fields_of<T: for<'de> de::Deserialize<'de>>() -> &'static [&'static str] {
-    let asked = Cell::new(&[] as &'static [&'static str]);
-    // The probe always refuses; only what was asked for counts.
-    let refused = T::deserialize(FieldProbe { asked: &asked }).is_err();
-    debug_assert!(refused, "the probe gives no value");
-    asked.get()
-}
-
-struct FieldProbe<'a> {
-    asked: &'a Cell<&'static [&'static str]>,
-}
-
-impl<'de> de::Deserializer<'de> for FieldProbe<'_> {
-    type Error = de::value::Error;
-
-    fn deserialize_any<V: de::Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(Self::Error::custom("not a struct"))
-    }
-
-    fn deserialize_struct<V: de::Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Self::Error> {
-        self.asked.set(fields);
-        Err(Self::Error::custom("asked"))
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -401,15 +344,6 @@ mod tests {
         assert!(known_keys("generation").unwrap().contains(&"top_p"));
         assert!(known_keys("runtime.sparsity").unwrap().contains(&"threshold"));
         assert!(known_keys("metadata.performance").is_none());
-    }
-
-    #[test]
-    fn edits_count_changes() {
-        for (a, b, wanted) in [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("é", "e", 1)]
-        {
-            assert_eq!(edits(a, b), wanted, "{a} {b}");
-            assert_eq!(edits(b, a), wanted, "{b} {a}");
-        }
     }
 
     #[test]

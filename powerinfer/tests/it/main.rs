@@ -13,6 +13,7 @@ mod generation;
 mod gguf_meta;
 mod ownership;
 mod parallel;
+mod policy;
 mod reuse;
 mod support;
 mod tokenizer;

@@ -11,6 +11,7 @@ mod events;
 mod file;
 mod generation;
 mod gguf_meta;
+mod golden;
 mod ownership;
 mod parallel;
 mod policy;

@@ -78,7 +78,9 @@ impl Session {
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
         }
-        self.check_capacity(tokens.len())?;
+        if tokens.len() > self.capacity {
+            return Err(Error::ContextFull { tokens: tokens.len(), capacity: self.capacity });
+        }
         let span = tracing::info_span!(
             "embedding",
             model = self.identity.model,
@@ -150,9 +152,10 @@ mod tests {
     fn normalized_vectors_have_length_one() {
         let mut vector = [3.0, -4.0];
         normalize(&mut vector);
-        assert_eq!(vector, [0.6, -0.8]);
+        let error = (vector[0] - 0.6).abs() + (vector[1] + 0.8).abs();
+        assert!(error < 1e-6, "{vector:?}");
         let mut zero = [0.0; 3];
         normalize(&mut zero);
-        assert_eq!(zero, [0.0; 3]);
+        assert!(zero.iter().all(|&x| x == 0.0), "{zero:?}");
     }
 }

@@ -10,7 +10,7 @@ use crate::batch::{Batch, Token};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::report;
-use crate::text::{ChatMessage, ChatRequest, EncodeOptions};
+use crate::text::{ChatMessage, ChatRequest, ChatTemplate, EncodeOptions};
 
 /// The sequence that single texts are made in.
 const SEQUENCE: u32 = 0;
@@ -66,8 +66,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Before anything is computed: [`Error::ContextFull`] if the prompt is longer than the
-    /// context, [`Error::EmptyPrompt`], [`Error::Tokenizer`], [`Error::Sampling`],
+    /// Before anything is computed: [`Error::ContextFull`] if the prompt leaves no room in
+    /// the context for another token, [`Error::EmptyPrompt`], [`Error::Tokenizer`], [`Error::Sampling`],
     /// [`Error::StopString`]. Pieces can be [`Error::Timeout`] or what
     /// [`decode`](Self::decode) returns, but for a cancel and for the end of the context: they end
     /// the text with a [`FinishReason`].
@@ -113,9 +113,24 @@ impl Session {
         messages: &[ChatMessage],
         options: impl Into<GenerateOptions>,
     ) -> Result<Generation<'_>, Error> {
+        let model = self.model.clone();
+        self.generate_chat_with(model.chat_template()?, messages, options)
+    }
+
+    /// Answers a conversation by another template than the file's.
+    ///
+    /// # Errors
+    ///
+    /// As for [`generate_chat`](Self::generate_chat).
+    pub fn generate_chat_with(
+        &mut self,
+        template: &ChatTemplate,
+        messages: &[ChatMessage],
+        options: impl Into<GenerateOptions>,
+    ) -> Result<Generation<'_>, Error> {
         let request =
             ChatRequest { messages, add_generation_prompt: true, ..ChatRequest::default() };
-        let prompt = self.model.chat_template()?.render(&request)?;
+        let prompt = template.render(&request)?;
         let mut options = options.into().or(&self.defaults);
         // The template spells the turns with control tokens.
         options.parse_special = Some(true);
@@ -143,8 +158,7 @@ impl Session {
         options: GenerateOptions,
     ) -> Result<Generation<'_>, Error> {
         let meter = Meter::new(self.model.load_time());
-        self.check_capacity(tokens.len())?;
-        let run = Run::new(&self.model, options, prompt, tokens)?;
+        let run = Run::new(&self.model, self.capacity, options, prompt, tokens)?;
         let span = tracing::info_span!(
             "generation",
             model = self.identity.model,

@@ -19,7 +19,7 @@ pub use embed::{EmbedOptions, Pooling};
 pub use generate_options::{FinishReason, GenerateOptions};
 pub use generation::{Completion, Generation};
 pub use interrupt::CancelHandle;
-pub use options::{KvType, SessionOptions};
+pub use options::SessionOptions;
 pub use stats::{LayerStats, Stats};
 
 use crate::batch::{Batch, Output, Token};
@@ -75,7 +75,7 @@ pub struct Session {
     watchdog: Option<Watchdog>,
     /// Tokens that the KV cache holds, by sequence.
     histories: Vec<Vec<Token>>,
-    /// Tokens that an empty KV cache has room for.
+    /// Tokens of a text at most, prompt and completion together.
     capacity: usize,
     scratch: Scratch,
 }
@@ -94,18 +94,20 @@ impl Session {
     pub(crate) fn new(model: Model, options: SessionOptions) -> Result<Self, Error> {
         let context = ContextHandle::new(model.handle(), options.settings());
         let context = context.map_err(Error::Session)?;
-        let identity = Identity { model: model.info().name.clone(), ..Identity::default() };
-        let sequences = usize::try_from(options.sequences).unwrap_or(usize::MAX);
+        let identity = model.identity().clone();
+        let length = [options.text_length, options.context, model.info().context_length]
+            .into_iter()
+            .find(|&length| length > 0);
         Ok(Self {
             interrupt: Interrupt::new(context.cancel_ref()),
             watchdog: None,
-            histories: vec![Vec::new(); sequences],
-            capacity: to_usize(context.room()),
+            histories: vec![Vec::new(); to_usize(options.sequences)],
+            capacity: to_usize(length.unwrap_or(0)),
             context,
             model,
             options,
             defaults: GenerateOptions::default(),
-            identity: Arc::new(identity),
+            identity,
             scratch: Scratch::default(),
         })
     }
@@ -120,7 +122,8 @@ impl Session {
         &self.options
     }
 
-    /// Tokens that the KV cache can hold, all sequences together.
+    /// Tokens that a text can have, prompt and completion together: the length or context asked
+    /// for, else the trained one.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
@@ -295,12 +298,6 @@ impl Session {
         let position = u32::try_from(done).expect("a sequence is shorter than its context");
         batch.extend(&tokens[done..], position, sequence, Output::LOGITS);
         tokens.len() - done
-    }
-
-    /// Fails for a prompt that no empty cache could hold.
-    fn check_capacity(&self, tokens: usize) -> Result<(), Error> {
-        let capacity = self.capacity;
-        if tokens > capacity { Err(Error::ContextFull { tokens, capacity }) } else { Ok(()) }
     }
 
     /// Starts the time limit of a run that was asked for at `start`.

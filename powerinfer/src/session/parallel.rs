@@ -53,8 +53,7 @@ impl Session {
         for prompt in prompts {
             let prompt = prompt.as_ref();
             let tokens = self.encode(prompt, &options)?;
-            self.check_capacity(tokens.len())?;
-            let run = Run::new(&self.model, options.clone(), prompt, tokens)?;
+            let run = Run::new(&self.model, self.capacity, options.clone(), prompt, tokens)?;
             let meter = Meter::new(self.model.load_time());
             jobs.push(Job { run, meter, text: String::new(), completion: None });
         }

@@ -17,6 +17,8 @@ pub(super) struct Run {
     stop: Vec<String>,
     max_tokens: Option<u32>,
     ignore_end: bool,
+    /// Tokens that prompt and completion may have together.
+    capacity: usize,
     tokens: Vec<Token>, // prompt, then completion
     n_prompt: usize,
     /// Finished text that nobody has taken yet.
@@ -25,15 +27,21 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Starts a text that continues `prompt`, which is the text of `tokens`.
+    /// Starts a text that continues `prompt`, which is the text of `tokens`, in a context with
+    /// room for `capacity` tokens.
     pub(super) fn new(
         model: &Model,
+        capacity: usize,
         options: GenerateOptions,
         prompt: &str,
         tokens: Vec<Token>,
     ) -> Result<Self, Error> {
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
+        }
+        let wanted = tokens.len() + usize::from(options.max_tokens != Some(0));
+        if wanted > capacity {
+            return Err(Error::ContextFull { tokens: wanted, capacity });
         }
         let tokenizer = model.tokenizer()?.clone();
         let sampling = options.sampling.unwrap_or_default();
@@ -54,6 +62,7 @@ impl Run {
             stop,
             max_tokens: options.max_tokens,
             ignore_end: options.ignore_end,
+            capacity,
             n_prompt: tokens.len(),
             tokens,
             ready: if options.echo { prompt.to_owned() } else { String::new() },
@@ -108,6 +117,8 @@ impl Run {
             self.finish = Some(FinishReason::StopString(self.stop[index].clone()));
         } else if self.has_all_tokens() {
             self.end(FinishReason::MaxTokens);
+        } else if self.tokens.len() >= self.capacity {
+            self.end(FinishReason::ContextFull);
         }
         Ok(())
     }

@@ -1,1 +1,3 @@
 //! Safe API for sparse large-language-model inference.
+
+pub mod synthetic;

@@ -1,0 +1,97 @@
+//! Writes synthetic sparse models: random weights with a chosen shape, type and activity.
+//!
+//! For benchmarks and tests. The files load and run like any other: the chosen share of neurons
+//! fires for a token, a power law makes some neurons hot and most cold, and the predictors select
+//! the neurons that fire. A vocabulary of made-up pieces is included, so text goes in and
+//! nonsense comes out. The same specification gives the same bytes on every machine.
+//!
+//! How that is achieved is told at the top of `design.rs`.
+
+mod activity;
+mod design;
+mod dtype;
+mod encode;
+mod error;
+mod gguf;
+mod plan;
+mod random;
+mod rows;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+mod write;
+
+use std::path::Path;
+
+pub use self::dtype::DType;
+pub use self::encode::Quantize;
+pub use self::error::{ContainerError, SyntheticError};
+pub use self::spec::{Architecture, Container, Preset, Shape, SyntheticSpec};
+
+use self::design::Design;
+use self::gguf::Layout;
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SyntheticReport {
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// Tensors in the file.
+    pub n_tensors: usize,
+    /// Elements of all tensors, predictors included.
+    pub n_parameters: u64,
+    /// Share of the neurons that fire for a token on average, by design.
+    pub active_share: f64,
+    /// Share of all firings that the most active fifth of the neurons takes, by design.
+    pub hot_share: f64,
+}
+
+impl SyntheticSpec {
+    /// Writes the model to a file, which appears under its name only when it is whole.
+    ///
+    /// `quantize` makes the rows of types with super-blocks (`q4_k`, `q5_k`, `q6_k`); the other
+    /// types need no rounding and never reach it.
+    ///
+    /// # Errors
+    ///
+    /// As [`validate`](Self::validate); [`SyntheticError::Io`] when the file cannot be written;
+    /// [`SyntheticError::Quantize`] when `quantize` fails.
+    pub fn write_with(
+        &self,
+        path: impl AsRef<Path>,
+        quantize: &Quantize<'_>,
+    ) -> Result<SyntheticReport, SyntheticError> {
+        self.validate()?;
+        let design = Design::new(self);
+        let (layout, plans) = plan::plan(self, &design)?;
+        write::to_file(path.as_ref(), &layout, &plans, &design, quantize)?;
+        Ok(report(&design, &layout))
+    }
+
+    /// Gives the model as the bytes of its file; for small ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`validate`](Self::validate); [`SyntheticError::TooLargeForMemory`];
+    /// [`SyntheticError::Quantize`] when `quantize` fails.
+    pub fn generate_to_bytes_with(
+        &self,
+        quantize: &Quantize<'_>,
+    ) -> Result<Vec<u8>, SyntheticError> {
+        self.validate()?;
+        let design = Design::new(self);
+        let (layout, plans) = plan::plan(self, &design)?;
+        write::to_bytes(&layout, &plans, &design, quantize)
+    }
+}
+
+fn report(design: &Design, layout: &Layout) -> SyntheticReport {
+    SyntheticReport {
+        file_bytes: layout.file_bytes,
+        n_tensors: layout.tensors.len(),
+        n_parameters: layout.tensors.iter().map(|t| t.ne.iter().product::<u64>()).sum(),
+        active_share: design.activity.mean(),
+        hot_share: design.activity.hot_share(),
+    }
+}

@@ -2,90 +2,59 @@
 // alignment, type and shape is checked against the file's size before it is used.
 #pragma once
 
-#include "dtype.h"
+#include "gguf_header.h"
 #include "mapped_file.h"
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace powerinfer {
 
-// Value types of metadata; the numbers are the file's.
-enum class MetaType : uint32_t {
-    u8 = 0,
-    i8 = 1,
-    u16 = 2,
-    i16 = 3,
-    u32 = 4,
-    i32 = 5,
-    f32 = 6,
-    boolean = 7,
-    string = 8,
-    array = 9,
-    u64 = 10,
-    i64 = 11,
-    f64 = 12,
-};
-
-// One key/value pair. A scalar is an array of one element. Views point into the file's bytes.
-struct MetaValue {
-    std::string_view key;
-    MetaType type; // of the elements; never `array`
-    bool is_array;
-    uint64_t n; // elements; 1 for a scalar
-    const std::byte*
-        data; // elements as in the file, little-endian, unaligned (numbers and booleans)
-    std::vector<std::string_view> strings; // (n,) when type is string
-};
-
-struct TensorInfo {
-    std::string_view name;
-    DType type;
-    int n_dims;
-    std::array<uint64_t, 4> ne; // ne[0] = row length; unused dimensions are 1
-    uint64_t offset;            // from the start of the file
-    uint64_t n_bytes;           // without padding
-    const std::byte* data;
-};
-
+// Move-only. All views stay valid when the object moves, and end with the one that holds the file.
 class GgufFile {
 public:
-    // Maps and parses `path`. Throws Error(io | format | unsupported | out_of_memory).
+    // Maps and parses `path`. Throws Error(io | format | unsupported | out_of_memory); messages
+    // name the path.
     static GgufFile open(const std::string& path);
     // Parses a copy of `bytes`.
     static GgufFile from_bytes(std::span<const std::byte> bytes);
 
-    bool is_sparse() const noexcept;   // magic is PWRI
-    uint32_t version() const noexcept; // 2 or 3
-    uint32_t alignment() const noexcept;
-    uint64_t data_offset() const noexcept;
-    uint64_t file_bytes() const noexcept;
-    const std::vector<MetaValue>& metadata() const noexcept;    // in file order
-    const std::vector<TensorInfo>& tensors() const noexcept;    // in file order
+    bool is_sparse() const noexcept { return header_.is_sparse; } // magic is PWRI
+    uint32_t version() const noexcept { return header_.version; } // 2 or 3
+    uint32_t alignment() const noexcept { return header_.alignment; }
+    uint64_t data_offset() const noexcept { return header_.data_offset; }
+    uint64_t file_bytes() const noexcept { return file_.bytes().size(); }
+    // In file order.
+    const std::vector<MetaValue>& metadata() const noexcept { return header_.metadata; }
+    const std::vector<TensorInfo>& tensors() const noexcept { return header_.tensors; }
     const MetaValue* find(std::string_view key) const noexcept; // nullptr when absent
     const TensorInfo* find_tensor(std::string_view name) const noexcept;
-    const MappedFile& file() const noexcept;
+    const MappedFile& file() const noexcept { return file_; }
+    MappedFile& file() noexcept { return file_; } // to lock it
 
     // Typed look-ups: absent key -> nullopt; present with another type -> Error(format) that names
-    // key, wanted and found type. Integers convert when the value fits.
+    // key, wanted and found type. Integers of any width convert when the value fits, and so does
+    // f64 to f32 (rounded). Booleans, numbers and strings never convert into each other.
     std::optional<uint32_t> u32(std::string_view key) const;
     std::optional<uint64_t> u64(std::string_view key) const;
     std::optional<float> f32(std::string_view key) const;
     std::optional<bool> boolean(std::string_view key) const;
     std::optional<std::string_view> string(std::string_view key) const;
 
-    // Element j of any numeric or boolean value, widened. j < value.n.
+    // Element j of any numeric or boolean value, widened. j < value.n; strings count as 0.
     static double number(const MetaValue& value, uint64_t j) noexcept;
-    static int64_t integer(const MetaValue& value, uint64_t j) noexcept; // u64 above 2^63-1 wraps
+    // u64 above 2^63-1 wraps; floats are cut towards zero and clamped, NaN is 0.
+    static int64_t integer(const MetaValue& value, uint64_t j) noexcept;
 
 private:
-    GgufFile() = default;
+    explicit GgufFile(MappedFile file);
+
+    MappedFile file_;
+    GgufHeader header_; // points into file_
 };
 
 } // namespace powerinfer

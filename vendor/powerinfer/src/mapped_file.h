@@ -1,6 +1,9 @@
 // A file mapped read-only into memory, or a private copy of bytes in its place.
 #pragma once
 
+#include "buffer.h"
+
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -8,11 +11,18 @@
 
 namespace powerinfer {
 
-// Move-only; the mapping lives as long as the object.
+// Move-only; the bytes stay at their address when the object moves and live as long as it.
+//
+// The mapping shows the file, not a snapshot of it. If another process shortens the file while it
+// is mapped, the operating system answers the next access behind the new end with SIGBUS, which
+// ends the process; no handler is installed. If it overwrites the file, the bytes change under
+// their readers. So: replace a model by writing XX numbers that decide about memory safety (the
+// container reader) checks its own copy of them.
 class MappedFile {
 public:
-    // Throws Error(io) with the path and the system's reason. Directories and empty files are
-    // errors.
+    // Throws Error(io) with the path and the system's reason; directories, pipes and devices are
+    // refused. An empty file is Error(format). Where the system cannot map the file (some network
+    // and user-space file systems, Windows) it is read into memory instead, see is_mapped().
     static MappedFile open(const std::string& path);
     // A 64-byte aligned copy of `bytes`.
     static MappedFile from_bytes(std::span<const std::byte> bytes);
@@ -24,18 +34,38 @@ public:
     MappedFile& operator=(const MappedFile&) = delete;
     ~MappedFile();
 
-    std::span<const std::byte> bytes() const noexcept;
-    // Reads all pages in; `progress(done, total)` returns false to stop -> Error(cancelled).
+    // Aligned to a page when mapped, else to 64 bytes.
+    std::span<const std::byte> bytes() const noexcept { return {data_, n_bytes_}; }
+    bool is_mapped() const noexcept { return is_mapped_; }
+    bool is_locked() const noexcept { return is_locked_; }
+
+    // Reads all pages in, so that later accesses do not wait for the disk. After each piece
+    // `progress(done, total)`, in bytes, says whether to go on; false -> Error(cancelled).
+    // Throws Error(io) when the file cannot be read or became shorter.
     template <typename Progress>
-    void prefetch(Progress&& progress) const;
-    // Locks the pages in memory; Error(out_of_memory) names the limit (RLIMIT_MEMLOCK) and how to
-    // raise it.
+        requires std::predicate<Progress&, size_t, size_t>
+    void prefetch(Progress&& progress) const {
+        for (size_t done = 0; done < n_bytes_;) {
+            done += prefetch_piece(done);
+            if (!progress(done, n_bytes_)) {
+                throw_cancelled(done);
+            }
+        }
+    }
+
+    // Locks the pages in memory until the object ends; Error(out_of_memory) names the limit
+    // (RLIMIT_MEMLOCK) and how to raise it. Locking twice is fine.
     void lock();
 
 private:
+    size_t prefetch_piece(size_t offset) const; // bytes read in
+    [[noreturn]] void throw_cancelled(size_t done) const;
+    void release() noexcept;
+
     const std::byte* data_ = nullptr;
     size_t n_bytes_ = 0;
-    void* owned_ = nullptr; // heap copy, else a mapping
+    Buffer copy_;            // empty when mapped
+    bool is_mapped_ = false; // data_ is a mapping, else it is copy_'s
     bool is_locked_ = false;
 };
 

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs the tests of the native core under sanitizers: `scripts/sanitize.sh [address] [thread]`,
+# both by default. `address` includes undefined behaviour.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/setup.sh ""
+
+jobs="$(getconf _NPROCESSORS_ONLN)"
+# The thread sanitizer wants a predictable address space; not every container lets us ask for it.
+fixed=()
+if setarch "$(uname -m)" -R true 2>/dev/null; then
+    fixed=(setarch "$(uname -m)" -R)
+fi
+
+for sanitizer in "${@:-address thread}"; do
+    for name in $sanitizer; do
+        build="target/native-$name"
+        "${CMAKE:-cmake}" -S vendor/powerinfer -B "$build" -DCMAKE_BUILD_TYPE=Release \
+            -DPOWERINFER_TESTS=ON -DPOWERINFER_WERROR=ON -DPOWERINFER_SANITIZE="$name" >/dev/null
+        "${CMAKE:-cmake}" --build "$build" --parallel "$jobs"
+        (cd "$build" && ${fixed[@]+"${fixed[@]}"} ctest --output-on-failure --no-tests=error --parallel "$jobs")
+    done
+done

@@ -1,0 +1,295 @@
+#include "context.h"
+
+#include "error.h"
+#include "forward.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace powerinfer {
+
+namespace {
+
+constexpr uint32_t kMaxContext = 1U << 27;
+constexpr uint32_t kMaxSequences = 1U << 16;
+constexpr uint32_t kMaxBatch = 1U << 16;
+constexpr uint32_t kMaxThreads = 1U << 10;
+
+int checked(const char* name, uint32_t value, uint32_t limit) {
+    PI_CHECK(
+        value >= 1 && value <= limit,
+        invalid_argument,
+        "%s: want 1 to %u, got %u",
+        name,
+        limit,
+        value
+    );
+    return static_cast<int>(value);
+}
+
+int context_size(const Model& model, const ContextOptions& options) {
+    const Config& config = model.config();
+    const int trained = config.context_length;
+    const int n_ctx = options.n_ctx == 0 ? trained : checked("n_ctx", options.n_ctx, kMaxContext);
+    PI_CHECK(
+        !config.family->has_position_table || n_ctx <= trained,
+        invalid_argument,
+        "n_ctx: the model's position table ends at %d tokens, %d were asked for",
+        trained,
+        n_ctx
+    );
+    return n_ctx;
+}
+
+int thread_count(const ContextOptions& options) {
+    return options.n_threads == 0 ? physical_cores()
+                                  : checked("n_threads", options.n_threads, kMaxThreads);
+}
+
+int batch_size(const Model& model, const ContextOptions& options) {
+    return std::min(checked("n_batch", options.n_batch, kMaxBatch), context_size(model, options));
+}
+
+DType checked_kv_type(DType type) {
+    PI_CHECK(
+        type == DType::f16 || type == DType::f32,
+        invalid_argument,
+        "kv_dtype: want f16 (1) or f32 (0), got %u",
+        static_cast<uint32_t>(type)
+    );
+    return type;
+}
+
+template <typename T>
+void grow(Array<T>& array, size_t& capacity, size_t rows, size_t width) {
+    if (rows > capacity) {
+        array = Array<T>(rows * width);
+        capacity = rows;
+    }
+}
+
+} // namespace
+
+Context::Context(std::shared_ptr<const Model> model, const ContextOptions& options)
+    : model_(std::move(model)), ops_(cpu::best_ops()), n_batch_(batch_size(*model_, options)),
+      has_audit_(options.audit && model_->strategy() == Strategy::predictor),
+      pool_(thread_count(options)), cache_(
+                                        checked_kv_type(options.kv_type),
+                                        model_->config().n_layers,
+                                        model_->config().kv_dim,
+                                        context_size(*model_, options),
+                                        checked("n_sequences", options.n_sequences, kMaxSequences)
+                                    ),
+      scratch_(*model_, n_batch_, cache_.n_ctx(), pool_.n_threads(), has_audit_),
+      lengths_(options.n_sequences), added_(options.n_sequences) {
+    stats_.layers.resize(static_cast<size_t>(model_->config().n_layers));
+}
+
+uint64_t Context::scratch_bytes() const noexcept {
+    return scratch_.n_bytes() + hidden_.n_bytes() + logits_.n_bytes();
+}
+
+void Context::check(const Batch& batch) {
+    const Tokens& tokens = batch.tokens;
+    PI_CHECK(tokens.n >= 1, invalid_argument, "batch: want at least one token");
+    for (size_t s = 0; s < lengths_.size(); ++s) {
+        lengths_[s] = cache_.length(static_cast<int>(s));
+    }
+    std::fill(added_.begin(), added_.end(), 0);
+    for (int t = 0; t < tokens.n; ++t) {
+        PI_CHECK(
+            tokens.ids[t] >= 0 && tokens.ids[t] < model_->vocab_size(),
+            invalid_argument,
+            "batch token %d: want an id from 0 to %d, got %d",
+            t,
+            model_->vocab_size() - 1,
+            tokens.ids[t]
+        );
+        const int sequence = checked_sequence(static_cast<uint32_t>(tokens.sequences[t]));
+        const size_t s = static_cast<size_t>(sequence);
+        const int wanted = lengths_[s] + added_[s]++;
+        PI_CHECK(
+            tokens.positions[t] == wanted,
+            invalid_argument,
+            "batch token %d: the next position of sequence %d is %d, got %d",
+            t,
+            sequence,
+            wanted,
+            tokens.positions[t]
+        );
+    }
+}
+
+int Context::checked_sequence(uint32_t sequence) const {
+    PI_CHECK(
+        sequence < lengths_.size(),
+        invalid_argument,
+        "sequence: want 0 to %zu, got %u",
+        lengths_.size() - 1,
+        sequence
+    );
+    return static_cast<int>(sequence);
+}
+
+void Context::reserve() {
+    for (size_t s = 0; s < added_.size(); ++s) {
+        if (added_[s] > 0) {
+            cache_.append(static_cast<int>(s), added_[s]);
+        }
+    }
+}
+
+void Context::reserve_outputs(const Batch& batch) {
+    const size_t n = static_cast<size_t>(batch.tokens.n);
+    wanted_.assign(n, 0);
+    hidden_row_.assign(n, -1);
+    logits_row_.assign(n, -1);
+    if (batch.outputs == nullptr) {
+        wanted_.back() = kOutputLogits;
+    } else {
+        std::copy(batch.outputs, batch.outputs + n, wanted_.begin());
+    }
+    int32_t n_hidden = 0;
+    int32_t n_logits = 0;
+    for (size_t t = 0; t < n; ++t) {
+        PI_CHECK(
+            wanted_[t] <= (kOutputLogits | kOutputHidden),
+            invalid_argument,
+            "batch token %zu: outputs want bits of 3, got %u",
+            t,
+            static_cast<unsigned>(wanted_[t])
+        );
+        hidden_row_[t] = wanted_[t] != 0 ? n_hidden++ : -1;
+        logits_row_[t] = (wanted_[t] & kOutputLogits) != 0 ? n_logits++ : -1;
+    }
+    const size_t dim = static_cast<size_t>(model_->config().dim);
+    grow(hidden_, hidden_capacity_, static_cast<size_t>(n_hidden), dim);
+    grow(
+        logits_,
+        logits_capacity_,
+        static_cast<size_t>(n_logits),
+        static_cast<size_t>(model_->vocab_size())
+    );
+}
+
+void Context::decode(const Batch& batch) {
+    check(batch);
+    try {
+        reserve_outputs(batch);
+        reserve();
+        for (int begin = 0; begin < batch.tokens.n; begin += n_batch_) {
+            decode_chunk(batch, begin, std::min(n_batch_, batch.tokens.n - begin));
+        }
+    } catch (...) {
+        for (size_t s = 0; s < lengths_.size(); ++s) {
+            cache_.truncate(static_cast<int>(s), lengths_[s]);
+        }
+        wanted_.clear();
+        throw;
+    }
+    ++stats_.n_decode_calls;
+    stats_.n_tokens += static_cast<uint64_t>(batch.tokens.n);
+}
+
+void Context::decode_chunk(const Batch& batch, int begin, int n) {
+    const Tokens tokens{
+        batch.tokens.ids + begin,
+        batch.tokens.positions + begin,
+        batch.tokens.sequences + begin,
+        n,
+    };
+    Compute compute{*model_, ops_, pool_, scratch_, stats_};
+    forward(compute, cache_, tokens, cancelled_, has_audit_);
+    write_outputs(begin, n);
+}
+
+// Norms the residuals that were asked for, and multiplies those of them that want logits.
+void Context::write_outputs(int begin, int n) {
+    StopWatch watch;
+    Compute compute{*model_, ops_, pool_, scratch_, stats_};
+    const int dim = model_->config().dim;
+    int n_logits = 0;
+    int32_t first_row = -1;
+    for (int t = 0; t < n; ++t) {
+        const size_t i = static_cast<size_t>(begin + t);
+        if (hidden_row_[i] < 0) {
+            continue;
+        }
+        float* out = hidden_.row(hidden_row_[i], dim);
+        normalize(compute, out, scratch_.x.row(t, dim), model_->output_norm(), 1);
+        if (logits_row_[i] >= 0) {
+            first_row = first_row < 0 ? logits_row_[i] : first_row;
+            std::copy(out, out + dim, scratch_.normed.row(n_logits++, dim));
+        }
+    }
+    if (n_logits > 0) {
+        const Matrix& w = model_->output();
+        const cpu::Activations x =
+            make_activations(compute, scratch_.normed.data(), n_logits, dim, w.is_quantized());
+        float* out = logits_.row(first_row, w.rows);
+        multiply(compute, x, {Product{&w, out, static_cast<size_t>(w.rows)}});
+    }
+    watch.lap(stats_.output_ns);
+}
+
+const float* Context::logits(uint32_t i) const {
+    PI_CHECK(
+        i < wanted_.size() && logits_row_[i] >= 0,
+        invalid_argument,
+        "logits of token %u were not asked for in the last decode",
+        i
+    );
+    return logits_.data() +
+           static_cast<size_t>(logits_row_[i]) * static_cast<size_t>(model_->vocab_size());
+}
+
+const float* Context::hidden(uint32_t i) const {
+    PI_CHECK(
+        i < wanted_.size() && (wanted_[i] & kOutputHidden) != 0,
+        invalid_argument,
+        "the hidden state of token %u was not asked for in the last decode",
+        i
+    );
+    return hidden_.data() +
+           static_cast<size_t>(hidden_row_[i]) * static_cast<size_t>(model_->config().dim);
+}
+
+int Context::sequence_length(uint32_t sequence) const {
+    return cache_.length(checked_sequence(sequence));
+}
+
+void Context::truncate(uint32_t sequence, uint32_t n) {
+    const int s = checked_sequence(sequence);
+    PI_CHECK(
+        n <= static_cast<uint32_t>(cache_.length(s)),
+        invalid_argument,
+        "truncate: sequence %d holds %d tokens, %u were to be kept",
+        s,
+        cache_.length(s),
+        n
+    );
+    cache_.truncate(s, static_cast<int>(n));
+}
+
+void Context::fork(uint32_t source, uint32_t target, uint32_t n) {
+    const int from = checked_sequence(source);
+    const int to = checked_sequence(target);
+    PI_CHECK(
+        from != to && cache_.length(to) == 0,
+        invalid_argument,
+        "fork: the target must be another, empty sequence; sequence %d holds %d tokens",
+        to,
+        cache_.length(to)
+    );
+    PI_CHECK(
+        n <= static_cast<uint32_t>(cache_.length(from)),
+        invalid_argument,
+        "fork: sequence %d holds %d tokens, %u were asked for",
+        from,
+        cache_.length(from),
+        n
+    );
+    cache_.fork(from, to, static_cast<int>(n));
+}
+
+} // namespace powerinfer

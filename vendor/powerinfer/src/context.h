@@ -1,0 +1,88 @@
+// One user of a model: cache, scratch memory, threads and counters. Belongs to one caller at a
+// time; cancel() alone may come from another thread.
+#pragma once
+
+#include "attention.h"
+#include "kv_cache.h"
+#include "linear.h"
+#include "model.h"
+#include "scratch.h"
+#include "stats.h"
+#include "thread_pool.h"
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+namespace powerinfer {
+
+struct ContextOptions {
+    uint32_t n_ctx = 0; // 0: the trained length
+    uint32_t n_sequences = 1;
+    uint32_t n_batch = 512;
+    uint32_t n_threads = 0; // 0: physical cores
+    DType kv_type = DType::f16;
+    bool audit = false;
+};
+
+inline constexpr uint8_t kOutputLogits = 1;
+inline constexpr uint8_t kOutputHidden = 2;
+
+struct Batch {
+    Tokens tokens;
+    const uint8_t* outputs; // (n,) bits, or nullptr: logits of the last token
+};
+
+class Context {
+public:
+    Context(std::shared_ptr<const Model> model, const ContextOptions& options);
+
+    // All or nothing: on any error the sequences are as long as before.
+    void decode(const Batch& batch);
+    const float* logits(uint32_t i) const; // of token i of the last decode; throws if not asked for
+    const float* hidden(uint32_t i) const;
+
+    void cancel() const noexcept { cancelled_.store(true, std::memory_order_relaxed); }
+    void clear_cancel() noexcept { cancelled_.store(false, std::memory_order_relaxed); }
+
+    int sequence_length(uint32_t sequence) const;
+    void truncate(uint32_t sequence, uint32_t n);
+    void fork(uint32_t source, uint32_t target, uint32_t n);
+    int room() const noexcept { return cache_.free_tokens(); }
+
+    const Model& model() const noexcept { return *model_; }
+    const Stats& stats() const noexcept { return stats_; }
+    void reset_stats() { stats_.reset(); }
+    uint64_t kv_bytes() const noexcept { return cache_.n_bytes(); }
+    uint64_t scratch_bytes() const noexcept;
+
+private:
+    void check(const Batch& batch);
+    int checked_sequence(uint32_t sequence) const;
+    void reserve();
+    void reserve_outputs(const Batch& batch);
+    void decode_chunk(const Batch& batch, int begin, int n);
+    void write_outputs(int begin, int n);
+
+    std::shared_ptr<const Model> model_;
+    const cpu::Ops& ops_;
+    int n_batch_;
+    bool has_audit_;
+    ThreadPool pool_;
+    KvCache cache_;
+    Scratch scratch_;
+    Stats stats_;
+    mutable std::atomic<bool> cancelled_{false};
+
+    std::vector<int> lengths_;        // (n_sequences,) before the last decode
+    std::vector<int> added_;          // (n_sequences,) tokens that it was given
+    std::vector<uint8_t> wanted_;     // (batch,) outputs of the last decode
+    std::vector<int32_t> hidden_row_; // (batch,) row in hidden_, -1: none
+    std::vector<int32_t> logits_row_; // (batch,) row in logits_, -1: none
+    size_t hidden_capacity_ = 0;      // rows
+    size_t logits_capacity_ = 0;
+    Array<float> hidden_; // (rows, dim)
+    Array<float> logits_; // (rows, vocab_size)
+};
+
+} // namespace powerinfer

@@ -1,0 +1,4 @@
+#include "tables.h"
+namespace powerinfer::cpu {
+const Ops* const kNeonTable = nullptr;
+}

@@ -1,0 +1,258 @@
+// The scalar table: what every operator means, written as plainly as possible. Sums are in double,
+// so it is also the oracle that the SIMD tables are measured against.
+#include "ops.h"
+#include "scalar_blocks.h"
+
+#include <cmath>
+
+namespace powerinfer::cpu {
+
+namespace {
+
+const uint8_t* row_at(const Rows& w, int i) noexcept {
+    const auto row = static_cast<size_t>(w.ids != nullptr ? w.ids[i] : i);
+    return reinterpret_cast<const uint8_t*>(w.data) + row * w.stride_bytes;
+}
+
+template <typename W>
+const uint8_t* block_at(const uint8_t* row, int column) noexcept {
+    return row + static_cast<size_t>(column / W::kElements) * W::kBytes;
+}
+
+// Decodes the 32 elements from `column` on.
+template <typename W>
+void read_chunk(float* out, const uint8_t* row, int column) noexcept {
+    Chunk chunk;
+    W::chunk(chunk, block_at<W>(row, column), column % W::kElements / 32);
+    for (int j = 0; j < 32; ++j) {
+        out[j] = chunk.scale[j / 16] * static_cast<float>(chunk.q[j]) - chunk.min;
+    }
+}
+
+// Dot products.
+
+template <typename W>
+double dot_float(const uint8_t* row, const float* x, int dim) noexcept {
+    double sum = 0;
+    for (int j = 0; j < dim; ++j) {
+        sum += static_cast<double>(W::get(row, j)) * static_cast<double>(x[j]);
+    }
+    return sum;
+}
+
+template <typename W>
+double dot_blocks(const uint8_t* row, const Activations& x, size_t token) noexcept {
+    const auto dim = static_cast<size_t>(x.dim);
+    double total = 0;
+    for (size_t b = 0; b < dim / kQ16Block; ++b) {
+        const int column = static_cast<int>(b) * kQ16Block;
+        Chunk chunk;
+        W::chunk(chunk, block_at<W>(row, column), column % W::kElements / 32);
+        const int16_t* q = x.q16 + token * dim + b * kQ16Block;
+        int32_t sums[2] = {0, 0};
+        for (int j = 0; j < 32; ++j) {
+            sums[j / 16] += int32_t{chunk.q[j]} * int32_t{q[j]};
+        }
+        const size_t block = token * (dim / kQ16Block) + b;
+        const double value = static_cast<double>(chunk.scale[0]) * sums[0] +
+                             static_cast<double>(chunk.scale[1]) * sums[1] -
+                             static_cast<double>(chunk.min) * x.sum[block];
+        total += static_cast<double>(x.scale[block]) * value;
+    }
+    return total;
+}
+
+template <typename W, bool kBlocks>
+void dot_rows(float* out, size_t out_stride, const Rows& w, const Activations& x) {
+    for (int i = 0; i < w.n; ++i) {
+        const uint8_t* row = row_at(w, i);
+        for (size_t t = 0; t < static_cast<size_t>(x.n_tokens); ++t) {
+            double value;
+            if constexpr (kBlocks) {
+                value = dot_blocks<W>(row, x, t);
+            } else {
+                value = dot_float<W>(row, x.f32 + t * static_cast<size_t>(x.dim), x.dim);
+            }
+            out[t * out_stride + static_cast<size_t>(i)] = static_cast<float>(value);
+        }
+    }
+}
+
+// Sums of scaled rows.
+
+template <typename W, bool kBlocks>
+void read_columns(float* out, const uint8_t* row, int begin, int n) noexcept {
+    if constexpr (kBlocks) {
+        read_chunk<W>(out, row, begin);
+    } else {
+        for (int j = 0; j < n; ++j) {
+            out[j] = W::get(row, begin + j);
+        }
+    }
+}
+
+template <typename W, bool kBlocks>
+void axpy_rows(
+    float* acc,
+    size_t acc_stride,
+    const Rows& w,
+    const float* coef,
+    size_t coef_stride,
+    int n_tokens,
+    int col_begin,
+    int col_end
+) {
+    for (int i = 0; i < w.n; ++i) {
+        const uint8_t* row = row_at(w, i);
+        for (int column = col_begin; column < col_end; column += 32) {
+            const int n = col_end - column < 32 ? col_end - column : 32;
+            float values[32];
+            read_columns<W, kBlocks>(values, row, column, n);
+            for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t) {
+                const float factor = coef[t * coef_stride + static_cast<size_t>(i)];
+                if (factor == 0.0f) {
+                    continue;
+                }
+                float* sums = acc + t * acc_stride + column;
+                for (int j = 0; j < n; ++j) {
+                    sums[j] = std::fma(factor, values[j], sums[j]);
+                }
+            }
+        }
+    }
+}
+
+template <typename W, bool kBlocks>
+void dequantize(float* out, const std::byte* row, int n) {
+    for (int column = 0; column < n; column += 32) {
+        const int m = n - column < 32 ? n - column : 32;
+        read_columns<W, kBlocks>(out + column, reinterpret_cast<const uint8_t*>(row), column, m);
+    }
+}
+
+// Activations to Q16.
+
+void quantize_q16_block(int16_t* q16, float* scale, int32_t* sum, const float* x) noexcept {
+    float amax = 0;
+    bool finite = true;
+    for (int j = 0; j < kQ16Block; ++j) {
+        finite = finite && std::isfinite(x[j]);
+        amax = std::fmax(amax, std::fabs(x[j]));
+    }
+    *scale = finite ? amax / 32767.0f : std::nanf("");
+    *sum = 0;
+    for (int j = 0; j < kQ16Block; ++j) {
+        float steps = 0;
+        if (finite && *scale != 0.0f) {
+            // Only a subnormal scale needs the clamp.
+            steps = std::nearbyint(std::fmin(std::fmax(x[j] / *scale, -32767.0f), 32767.0f));
+        }
+        q16[j] = static_cast<int16_t>(steps);
+        *sum += q16[j];
+    }
+}
+
+void quantize_q16(int16_t* q16, float* scale, int32_t* sum, const float* x, size_t n) {
+    for (size_t b = 0; b < n / kQ16Block; ++b) {
+        quantize_q16_block(q16 + b * kQ16Block, scale + b, sum + b, x + b * kQ16Block);
+    }
+}
+
+// Norms and activation functions.
+
+void rms_norm(float* out, const float* x, const float* weight, float eps, int n) {
+    double squares = 0;
+    for (int j = 0; j < n; ++j) {
+        squares += static_cast<double>(x[j]) * static_cast<double>(x[j]);
+    }
+    const double factor = 1.0 / std::sqrt(squares / n + static_cast<double>(eps));
+    for (int j = 0; j < n; ++j) {
+        const double scaled = static_cast<double>(x[j]) * factor;
+        out[j] = static_cast<float>(scaled * static_cast<double>(weight[j]));
+    }
+}
+
+void layer_norm(
+    float* out, const float* x, const float* weight, const float* bias, float eps, int n
+) {
+    double sum = 0;
+    for (int j = 0; j < n; ++j) {
+        sum += static_cast<double>(x[j]);
+    }
+    const double mean = sum / n;
+    double squares = 0;
+    for (int j = 0; j < n; ++j) {
+        const double offset = static_cast<double>(x[j]) - mean;
+        squares += offset * offset;
+    }
+    const double factor = 1.0 / std::sqrt(squares / n + static_cast<double>(eps));
+    for (int j = 0; j < n; ++j) {
+        const double scaled = (static_cast<double>(x[j]) - mean) * factor;
+        const double shift = bias != nullptr ? static_cast<double>(bias[j]) : 0.0;
+        out[j] = static_cast<float>(scaled * static_cast<double>(weight[j]) + shift);
+    }
+}
+
+void softmax(float* x, int n) {
+    float max = x[0];
+    for (int j = 1; j < n; ++j) {
+        max = std::fmax(max, x[j]);
+    }
+    double sum = 0;
+    for (int j = 0; j < n; ++j) {
+        x[j] = static_cast<float>(std::exp(static_cast<double>(x[j] - max)));
+        sum += static_cast<double>(x[j]);
+    }
+    for (int j = 0; j < n; ++j) {
+        x[j] = static_cast<float>(static_cast<double>(x[j]) / sum);
+    }
+}
+
+void silu(float* x, int n) {
+    for (int j = 0; j < n; ++j) {
+        const auto value = static_cast<double>(x[j]);
+        x[j] = static_cast<float>(value / (1.0 + std::exp(-value)));
+    }
+}
+
+// 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
+void gelu(float* x, int n) {
+    for (int j = 0; j < n; ++j) {
+        const auto value = static_cast<double>(x[j]);
+        const double u = 0.7978845608028654 * (value + 0.044715 * value * value * value);
+        x[j] = static_cast<float>(value / (1.0 + std::exp(-2.0 * u)));
+    }
+}
+
+template <typename W>
+constexpr TypeOps kFloatOps = {dot_rows<W, false>, axpy_rows<W, false>, dequantize<W, false>};
+
+template <typename W>
+constexpr TypeOps kBlockOps = {dot_rows<W, true>, axpy_rows<W, true>, dequantize<W, true>};
+
+constexpr Ops kTable = {
+    "scalar",
+    {kFloatOps<ScalarF32>,
+     kFloatOps<ScalarF16>,
+     kFloatOps<ScalarBf16>,
+     kBlockOps<ScalarQ4_0>,
+     kBlockOps<ScalarQ5_0>,
+     kBlockOps<ScalarQ8_0>,
+     kBlockOps<ScalarQ4K>,
+     kBlockOps<ScalarQ5K>,
+     kBlockOps<ScalarQ6K>},
+    quantize_q16,
+    rms_norm,
+    layer_norm,
+    softmax,
+    silu,
+    gelu,
+};
+
+} // namespace
+
+const Ops& scalar_ops() noexcept {
+    return kTable;
+}
+
+} // namespace powerinfer::cpu

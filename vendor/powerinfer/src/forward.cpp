@@ -1,0 +1,144 @@
+#include "forward.h"
+
+#include "error.h"
+#include "ffn.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace powerinfer {
+
+namespace {
+
+constexpr int kPositionOffset = 2; // rows of a position table before position 0 (spec 2.5)
+
+void embed(Compute& compute, const Tokens& tokens) {
+    const Config& config = compute.model.config();
+    const Matrix& embd = compute.model.token_embd();
+    const Matrix& position_embd = compute.model.position_embd();
+    compute.pool.parallel_for(tokens.n, 1, [&](int64_t begin, int64_t end, int) {
+        for (int t = static_cast<int>(begin); t < end; ++t) {
+            float* x = compute.scratch.x.row(t, config.dim);
+            const int token = tokens.ids[t];
+            compute.ops.of(embd.type).dequantize(x, embd.slice(token, token + 1).data, config.dim);
+            if (position_embd.data != nullptr) {
+                float* position = compute.scratch.delta.row(t, config.dim);
+                const int row = tokens.positions[t] + kPositionOffset;
+                compute.ops.of(position_embd.type)
+                    .dequantize(position, position_embd.slice(row, row + 1).data, config.dim);
+                std::transform(x, x + config.dim, position, x, std::plus<>());
+            }
+        }
+    });
+    compute.stats.weight_bytes_read += static_cast<uint64_t>(tokens.n) * embd.stride_bytes();
+}
+
+void add(Compute& compute, float* x, const float* delta, int n_tokens) {
+    const int dim = compute.model.config().dim;
+    compute.pool.parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end, int) {
+        const size_t from = static_cast<size_t>(begin) * static_cast<size_t>(dim);
+        const size_t to = static_cast<size_t>(end) * static_cast<size_t>(dim);
+        std::transform(x + from, x + to, delta + from, x + from, std::plus<>());
+    });
+}
+
+// h = x + attention(norm(x)); x' = h + ffn(norm(h)). The predictor reads h.
+void sequential_block(
+    Compute& compute, KvCache& cache, int index, const Tokens& tokens, bool audit
+) {
+    Scratch& scratch = compute.scratch;
+    const Layer& layer = compute.model.layer(index);
+    StopWatch watch;
+    normalize(compute, scratch.attn_normed.data(), scratch.x.data(), layer.attn_norm, tokens.n);
+    attend(compute, cache, index, tokens, scratch.attn_normed.data());
+    add(compute, scratch.x.data(), scratch.attn_delta.data(), tokens.n);
+    watch.lap(compute.stats.attention_ns);
+    normalize(compute, scratch.normed.data(), scratch.x.data(), layer.ffn_norm, tokens.n);
+    feed_forward(compute, index, scratch.normed.data(), scratch.x.data(), tokens.n, audit);
+    add(compute, scratch.x.data(), scratch.delta.data(), tokens.n);
+}
+
+// x' = x + attention(norm_2(x)) + ffn(norm(x)). The predictor reads x (spec 2.4).
+void parallel_block(Compute& compute, KvCache& cache, int index, const Tokens& tokens, bool audit) {
+    Scratch& scratch = compute.scratch;
+    const Layer& layer = compute.model.layer(index);
+    const bool has_own_norm = layer.attn_norm_2.weight != nullptr;
+    StopWatch watch;
+    normalize(compute, scratch.normed.data(), scratch.x.data(), layer.attn_norm, tokens.n);
+    if (has_own_norm) {
+        normalize(
+            compute, scratch.attn_normed.data(), scratch.x.data(), layer.attn_norm_2, tokens.n
+        );
+    }
+    attend(
+        compute,
+        cache,
+        index,
+        tokens,
+        has_own_norm ? scratch.attn_normed.data() : scratch.normed.data()
+    );
+    watch.lap(compute.stats.attention_ns);
+    feed_forward(compute, index, scratch.normed.data(), scratch.x.data(), tokens.n, audit);
+    add(compute, scratch.x.data(), scratch.attn_delta.data(), tokens.n);
+    add(compute, scratch.x.data(), scratch.delta.data(), tokens.n);
+}
+
+} // namespace
+
+void normalize(
+    Compute& compute, float* out, const float* x, const NormWeights& weights, int n_tokens
+) {
+    const Config& config = compute.model.config();
+    compute.pool.parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t t = begin; t < end; ++t) {
+            const size_t offset = static_cast<size_t>(t) * static_cast<size_t>(config.dim);
+            switch (config.family->norm) {
+            case Norm::rms:
+                compute.ops.rms_norm(
+                    out + offset, x + offset, weights.weight, config.norm_eps, config.dim
+                );
+                break;
+            case Norm::layer:
+                compute.ops.layer_norm(
+                    out + offset,
+                    x + offset,
+                    weights.weight,
+                    weights.bias,
+                    config.norm_eps,
+                    config.dim
+                );
+                break;
+            }
+        }
+    });
+}
+
+void forward(
+    Compute& compute,
+    KvCache& cache,
+    const Tokens& tokens,
+    const std::atomic<bool>& cancelled,
+    bool audit
+) {
+    const Config& config = compute.model.config();
+    StopWatch watch;
+    embed(compute, tokens);
+    prepare_rotation(compute, tokens);
+    watch.lap(compute.stats.embed_ns);
+    for (int index = 0; index < config.n_layers; ++index) {
+        PI_CHECK(
+            !cancelled.load(std::memory_order_relaxed),
+            cancelled,
+            "cancelled before layer %d of %d",
+            index,
+            config.n_layers
+        );
+        if (config.family->is_parallel) {
+            parallel_block(compute, cache, index, tokens, audit);
+        } else {
+            sequential_block(compute, cache, index, tokens, audit);
+        }
+    }
+}
+
+} // namespace powerinfer

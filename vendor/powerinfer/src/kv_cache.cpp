@@ -1,0 +1,123 @@
+#include "kv_cache.h"
+
+#include "error.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace powerinfer {
+
+namespace {
+
+int pages_for(int n_tokens) noexcept {
+    return (n_tokens + kPageTokens - 1) / kPageTokens;
+}
+
+} // namespace
+
+KvCache::KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequences)
+    : type_(type), n_layers_(n_layers), n_ctx_(n_ctx),
+      row_bytes_(powerinfer::row_bytes(type, kv_dim)), page_bytes_(row_bytes_ * kPageTokens),
+      sequences_(static_cast<size_t>(n_sequences)) {
+    const size_t n_pages = static_cast<size_t>(pages_for(n_ctx)) + sequences_.size() - 1;
+    layer_bytes_ = n_pages * page_bytes_;
+    // Fresh pages of the system are not resident until a token is stored in them.
+    keys_ = Buffer::allocate(static_cast<size_t>(n_layers) * layer_bytes_);
+    values_ = Buffer::allocate(static_cast<size_t>(n_layers) * layer_bytes_);
+    references_.assign(n_pages, 0);
+    free_.reserve(n_pages);
+    for (size_t page = n_pages; page > 0; --page) {
+        free_.push_back(static_cast<int32_t>(page - 1));
+    }
+    for (Sequence& sequence : sequences_) {
+        sequence.pages.reserve(static_cast<size_t>(pages_for(n_ctx)));
+    }
+}
+
+size_t KvCache::offset(int layer, int sequence, int position) const noexcept {
+    const int32_t page = at(sequence).pages[static_cast<size_t>(position / kPageTokens)];
+    return static_cast<size_t>(layer) * layer_bytes_ + static_cast<size_t>(page) * page_bytes_ +
+           static_cast<size_t>(position % kPageTokens) * row_bytes_;
+}
+
+int32_t KvCache::take_page() {
+    const int32_t page = free_.back();
+    free_.pop_back();
+    references_[static_cast<size_t>(page)] = 1;
+    return page;
+}
+
+void KvCache::release_page(int32_t page) {
+    if (--references_[static_cast<size_t>(page)] == 0) {
+        free_.push_back(page);
+    }
+}
+
+void KvCache::make_private(int32_t& page) {
+    const int32_t copy = take_page();
+    for (int layer = 0; layer < n_layers_; ++layer) {
+        const size_t base = static_cast<size_t>(layer) * layer_bytes_;
+        const size_t from = base + static_cast<size_t>(page) * page_bytes_;
+        const size_t to = base + static_cast<size_t>(copy) * page_bytes_;
+        std::memcpy(keys_.data() + to, keys_.data() + from, page_bytes_);
+        std::memcpy(values_.data() + to, values_.data() + from, page_bytes_);
+    }
+    release_page(page);
+    page = copy;
+}
+
+void KvCache::append(int sequence, int n) {
+    Sequence& target = sequences_[static_cast<size_t>(sequence)];
+    PI_CHECK(
+        n <= n_ctx_ - target.length,
+        context_full,
+        "context is full: sequence %d holds %d tokens and %d more were given, the context holds %d",
+        sequence,
+        target.length,
+        n,
+        n_ctx_
+    );
+    const bool writes_shared_page = target.length % kPageTokens != 0 &&
+                                    references_[static_cast<size_t>(target.pages.back())] > 1;
+    const size_t n_pages = static_cast<size_t>(pages_for(target.length + n));
+    const size_t n_new = n_pages - target.pages.size() + (writes_shared_page ? 1 : 0);
+    PI_CHECK(
+        n_new <= free_.size(),
+        context_full,
+        "context is full: sequence %d needs %zu more pages of %d tokens, %zu are free; remove or "
+        "truncate sequences, or make the context larger",
+        sequence,
+        n_new,
+        kPageTokens,
+        free_.size()
+    );
+    if (writes_shared_page) {
+        make_private(target.pages.back());
+    }
+    while (target.pages.size() < n_pages) {
+        target.pages.push_back(take_page());
+    }
+    target.length += n;
+}
+
+void KvCache::truncate(int sequence, int n) {
+    Sequence& target = sequences_[static_cast<size_t>(sequence)];
+    const size_t n_pages = static_cast<size_t>(pages_for(n));
+    while (target.pages.size() > n_pages) {
+        release_page(target.pages.back());
+        target.pages.pop_back();
+    }
+    target.length = n;
+}
+
+void KvCache::fork(int source, int target, int n) {
+    const Sequence& from = at(source);
+    Sequence& to = sequences_[static_cast<size_t>(target)];
+    to.pages.assign(from.pages.begin(), from.pages.begin() + pages_for(n));
+    to.length = n;
+    for (const int32_t page : to.pages) {
+        ++references_[static_cast<size_t>(page)];
+    }
+}
+
+} // namespace powerinfer

@@ -1,0 +1,72 @@
+// Keys and values of past tokens, in pages that sequences share. A sequence is a list of pages and
+// a length; forking one copies the list, and a shared page is copied when somebody appends to it.
+#pragma once
+
+#include "buffer.h"
+#include "dtype.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace powerinfer {
+
+inline constexpr int kPageTokens = 32;
+
+// Bookkeeping is done before anything is computed: reserve() makes room for a whole batch or throws
+// and changes nothing; the rows themselves are written by forward.
+class KvCache {
+public:
+    // Room for n_ctx tokens in whole pages, and for the unfilled last page of every further
+    // sequence.
+    KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequences);
+
+    int n_sequences() const noexcept { return static_cast<int>(sequences_.size()); }
+    int length(int sequence) const noexcept { return at(sequence).length; }
+    int n_ctx() const noexcept { return n_ctx_; }
+    int free_tokens() const noexcept { return static_cast<int>(free_.size()) * kPageTokens; }
+    uint64_t n_bytes() const noexcept { return keys_.n_bytes() + values_.n_bytes(); }
+    DType type() const noexcept { return type_; }
+    size_t row_bytes() const noexcept { return row_bytes_; } // kv_dim elements
+
+    // Appends n tokens to a sequence: pages are taken and shared ones copied. Throws
+    // Error(context_full) and leaves the sequence as it was.
+    void append(int sequence, int n);
+    void truncate(int sequence, int n);
+    void fork(int source, int target, int n);
+
+    // Row (kv_dim elements) of a position. Rows of the positions of one page follow each other.
+    std::byte* key(int layer, int sequence, int position) noexcept {
+        return keys_.data() + offset(layer, sequence, position);
+    }
+    std::byte* value(int layer, int sequence, int position) noexcept {
+        return values_.data() + offset(layer, sequence, position);
+    }
+
+private:
+    struct Sequence {
+        std::vector<int32_t> pages;
+        int length = 0;
+    };
+
+    const Sequence& at(int sequence) const noexcept {
+        return sequences_[static_cast<size_t>(sequence)];
+    }
+    size_t offset(int layer, int sequence, int position) const noexcept;
+    int32_t take_page();
+    void release_page(int32_t page);
+    void make_private(int32_t& page);
+
+    DType type_;
+    int n_layers_;
+    int n_ctx_;
+    size_t row_bytes_;
+    size_t page_bytes_;               // of one layer
+    size_t layer_bytes_;              // all pages of one layer
+    Buffer keys_;                     // (n_layers, n_pages, kPageTokens, kv_dim)
+    Buffer values_;                   // likewise
+    std::vector<int32_t> references_; // (n_pages,) sequences that hold the page
+    std::vector<int32_t> free_;       // unused pages, the next one last
+    std::vector<Sequence> sequences_;
+};
+
+} // namespace powerinfer

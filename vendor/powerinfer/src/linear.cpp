@@ -1,0 +1,124 @@
+#include "linear.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace powerinfer {
+
+namespace {
+
+// Weights that one thread takes at a time: enough to amortise the hand-out, small enough to balance
+// and to stay in the second-level cache while a batch of tokens passes over them.
+constexpr size_t kChunkBytes = 32 * 1024;
+constexpr int kChunksPerThread = 4; // at least, where the matrix has the rows
+
+int count_rows(const Product& product) noexcept {
+    return product.rows == nullptr ? product.w->rows : product.n_rows;
+}
+
+int64_t rows_per_chunk(const Matrix& w, int64_t total, int n_threads) noexcept {
+    const int64_t by_bytes = static_cast<int64_t>(kChunkBytes / w.stride_bytes());
+    const int64_t by_balance = total / (static_cast<int64_t>(n_threads) * kChunksPerThread);
+    return std::clamp<int64_t>(by_bytes, 1, std::max<int64_t>(1, by_balance));
+}
+
+void multiply_rows(
+    const cpu::Ops& ops, const cpu::Activations& x, const Product& product, int begin, int end
+) {
+    const Matrix& w = *product.w;
+    float* out = product.out + begin;
+    const cpu::Rows rows =
+        product.rows == nullptr ? w.slice(begin, end) : w.select(product.rows + begin, end - begin);
+    ops.of(w.type).dot_rows(out, product.out_stride, rows, x);
+    if (product.bias == nullptr) {
+        return;
+    }
+    for (int t = 0; t < x.n_tokens; ++t) {
+        float* row = out + static_cast<size_t>(t) * product.out_stride;
+        for (int i = begin; i < end; ++i) {
+            row[i - begin] += product.bias[product.rows == nullptr ? i : product.rows[i]];
+        }
+    }
+}
+
+} // namespace
+
+cpu::Activations make_activations(
+    Compute& compute, const float* x, int n_tokens, int dim, bool is_quantized
+) {
+    if (!is_quantized) {
+        return {x, nullptr, nullptr, nullptr, n_tokens, dim};
+    }
+    Scratch& scratch = compute.scratch;
+    const int n_blocks = dim / cpu::kQ16Block;
+    compute.pool.parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end, int) {
+        const size_t first = static_cast<size_t>(begin);
+        compute.ops.quantize_q16(
+            scratch.q16.data() + first * static_cast<size_t>(dim),
+            scratch.scale.data() + first * static_cast<size_t>(n_blocks),
+            scratch.sum.data() + first * static_cast<size_t>(n_blocks),
+            x + first * static_cast<size_t>(dim),
+            static_cast<size_t>(end - begin) * static_cast<size_t>(dim)
+        );
+    });
+    return {x, scratch.q16.data(), scratch.scale.data(), scratch.sum.data(), n_tokens, dim};
+}
+
+void multiply(Compute& compute, const cpu::Activations& x, std::span<const Product> products) {
+    int64_t total = 0;
+    for (const Product& product : products) {
+        total += count_rows(product);
+        compute.stats.weight_bytes_read +=
+            static_cast<uint64_t>(count_rows(product)) * product.w->stride_bytes();
+    }
+    const int64_t grain = rows_per_chunk(*products.front().w, total, compute.pool.n_threads());
+    compute.pool.parallel_for(total, grain, [&](int64_t begin, int64_t end, int) {
+        int64_t first = 0; // row of the group at which the product begins
+        for (const Product& product : products) {
+            const int64_t n = count_rows(product);
+            const int64_t from = std::max(begin - first, int64_t{0});
+            const int64_t to = std::min(end - first, n);
+            if (from < to) {
+                multiply_rows(
+                    compute.ops, x, product, static_cast<int>(from), static_cast<int>(to)
+                );
+            }
+            first += n;
+        }
+    });
+}
+
+void multiply_transposed(
+    Compute& compute,
+    float* out,
+    const Matrix& w,
+    const int32_t* rows,
+    int n_rows,
+    const float* coef,
+    size_t coef_stride,
+    int n_tokens
+) {
+    const int n_steps = (w.cols + cpu::kColumnStep - 1) / cpu::kColumnStep;
+    const int n_threads = compute.pool.n_threads();
+    const int64_t grain = (n_steps + n_threads - 1) / n_threads;
+    compute.pool.parallel_for(n_steps, grain, [&](int64_t begin, int64_t end, int) {
+        const int col_begin = static_cast<int>(begin) * cpu::kColumnStep;
+        const int col_end = std::min(w.cols, static_cast<int>(end) * cpu::kColumnStep);
+        for (int t = 0; t < n_tokens; ++t) {
+            float* row = out + static_cast<size_t>(t) * static_cast<size_t>(w.cols);
+            std::fill(row + col_begin, row + col_end, 0.0F);
+        }
+        compute.ops.of(w.type).axpy_rows(
+            out,
+            static_cast<size_t>(w.cols),
+            w.select(rows, n_rows),
+            coef,
+            coef_stride,
+            n_tokens,
+            col_begin,
+            col_end
+        );
+    });
+}
+
+} // namespace powerinfer

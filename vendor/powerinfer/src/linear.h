@@ -1,0 +1,60 @@
+// Products of weight matrices with a batch of activations, spread over the threads by rows.
+#pragma once
+
+#include "model.h"
+#include "scratch.h"
+#include "stats.h"
+#include "thread_pool.h"
+
+#include <initializer_list>
+#include <span>
+
+namespace powerinfer {
+
+// What every stage of a step works with.
+struct Compute {
+    const Model& model;
+    const cpu::Ops& ops;
+    ThreadPool& pool;
+    Scratch& scratch;
+    Stats& stats;
+};
+
+// One matrix of a group that shares its input: out[t, i] = w[rows[i]] . x[t] + bias[rows[i]].
+struct Product {
+    const Matrix* w;
+    float* out; // (n_tokens, out_stride)
+    size_t out_stride;
+    const float* bias = nullptr;   // (rows of w,) or nullptr
+    const int32_t* rows = nullptr; // (n_rows,) ascending, or nullptr for all
+    int n_rows = -1;               // of `rows`
+};
+
+// The batch `x` (n_tokens, dim), also rounded for quantised weights if `is_quantized`; the rounded
+// form lives in the scratch until the next call.
+cpu::Activations make_activations(
+    Compute& compute, const float* x, int n_tokens, int dim, bool is_quantized
+);
+
+// All products of the group in one parallel loop.
+void multiply(Compute& compute, const cpu::Activations& x, std::span<const Product> products);
+inline void multiply(
+    Compute& compute, const cpu::Activations& x, std::initializer_list<Product> products
+) {
+    multiply(compute, x, std::span<const Product>(products.begin(), products.size()));
+}
+
+// out[t, :] = sum over i of coef[t, i] * w[rows[i], :], spread by columns; each column is summed in
+// the order of `rows` whatever the number of threads. out is (n_tokens, w.cols).
+void multiply_transposed(
+    Compute& compute,
+    float* out,
+    const Matrix& w,
+    const int32_t* rows,
+    int n_rows,
+    const float* coef,
+    size_t coef_stride,
+    int n_tokens
+);
+
+} // namespace powerinfer

@@ -1,0 +1,59 @@
+#include "scratch.h"
+
+#include <algorithm>
+
+namespace powerinfer {
+
+Scratch::Scratch(const Model& model, int n_batch, int n_ctx, int n_threads, bool has_audit) {
+    const Config& config = model.config();
+    const size_t tokens = static_cast<size_t>(n_batch);
+    const size_t dim = static_cast<size_t>(config.dim);
+    const size_t kv_dim = static_cast<size_t>(config.kv_dim);
+    const size_t hidden_dim = static_cast<size_t>(config.hidden_dim);
+    const size_t max_rank = static_cast<size_t>(model.max_predictor_rank());
+    const size_t widest = std::max({dim, hidden_dim, max_rank});
+    const size_t n_blocks = widest / cpu::kQ16Block + 1;
+
+    x = Array<float>(tokens * dim);
+    normed = Array<float>(tokens * dim);
+    delta = Array<float>(tokens * dim);
+
+    q16 = Array<int16_t>(tokens * widest);
+    scale = Array<float>(tokens * n_blocks);
+    sum = Array<int32_t>(tokens * n_blocks);
+
+    attn_normed = Array<float>(tokens * dim);
+    q = Array<float>(tokens * dim);
+    k = Array<float>(tokens * kv_dim);
+    v = Array<float>(tokens * kv_dim);
+    attended = Array<float>(tokens * dim);
+    attn_delta = Array<float>(tokens * dim);
+    rotation = Array<float>(tokens * static_cast<size_t>(config.head_dim));
+    attn_scores = Array<float>(
+        static_cast<size_t>(n_threads) * static_cast<size_t>(config.group()) *
+        static_cast<size_t>(n_ctx)
+    );
+
+    rank = Array<float>(tokens * max_rank);
+    neurons = Array<float>(tokens * hidden_dim);
+    first = Array<float>(tokens * hidden_dim);
+    second = Array<float>(tokens * hidden_dim);
+    candidates = Array<int32_t>(hidden_dim);
+    survivors = Array<int32_t>(hidden_dim);
+    flags = Array<uint8_t>(hidden_dim);
+    if (has_audit) {
+        audit = Array<float>(tokens * hidden_dim);
+        audit_up = Array<float>(tokens * hidden_dim);
+    }
+}
+
+uint64_t Scratch::n_bytes() const noexcept {
+    return x.n_bytes() + normed.n_bytes() + delta.n_bytes() + q16.n_bytes() + scale.n_bytes() +
+           sum.n_bytes() + attn_normed.n_bytes() + q.n_bytes() + k.n_bytes() + v.n_bytes() +
+           attended.n_bytes() + attn_delta.n_bytes() + rotation.n_bytes() + attn_scores.n_bytes() +
+           rank.n_bytes() + neurons.n_bytes() + first.n_bytes() + second.n_bytes() +
+           candidates.n_bytes() + survivors.n_bytes() + flags.n_bytes() + audit.n_bytes() +
+           audit_up.n_bytes();
+}
+
+} // namespace powerinfer

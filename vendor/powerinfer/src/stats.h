@@ -1,0 +1,53 @@
+// Counters of a context. Units and meaning: pi_stats in powerinfer.h.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+namespace powerinfer {
+
+struct LayerStats {
+    uint64_t neurons_total = 0;
+    uint64_t neurons_candidate = 0;
+    uint64_t neurons_active = 0;
+};
+
+struct Stats {
+    uint64_t n_decode_calls = 0;
+    uint64_t n_tokens = 0;
+    uint64_t weight_bytes_read = 0;
+    uint64_t kv_bytes_read = 0;
+    uint64_t embed_ns = 0;
+    uint64_t attention_ns = 0;
+    uint64_t predictor_ns = 0;
+    uint64_t ffn_ns = 0;
+    uint64_t output_ns = 0;
+    uint64_t audit_active = 0;
+    uint64_t audit_missed = 0;
+    std::vector<LayerStats> layers; // (n_layers,)
+
+    void reset() {
+        const size_t n_layers = layers.size();
+        *this = Stats{};
+        layers.resize(n_layers);
+    }
+};
+
+// Adds the time since its creation, or since the last lap, to a counter.
+class StopWatch {
+public:
+    void lap(uint64_t& counter_ns) {
+        const Clock::time_point now = Clock::now();
+        counter_ns += static_cast<uint64_t>(
+            std::chrono::duration_cast<std::chrono::nanoseconds>(now - start_).count()
+        );
+        start_ = now;
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point start_ = Clock::now();
+};
+
+} // namespace powerinfer

@@ -1,0 +1,173 @@
+#include "thread_pool.h"
+
+#include "error.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <set>
+#include <string>
+#include <system_error>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace powerinfer {
+
+namespace {
+
+constexpr uint64_t kOpen = 1U << 15;
+constexpr uint64_t kInside = kOpen - 1; // mask of the count of workers inside
+constexpr int kJobShift = 16;
+constexpr int kSpins =
+    4000; // some tens of microseconds: longer than the gap between two loops of a layer
+
+void pause_cpu() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+uint64_t job_of(uint64_t state) noexcept {
+    return state >> kJobShift;
+}
+
+} // namespace
+
+ThreadPool::ThreadPool(int n_threads) {
+    threads_.reserve(static_cast<size_t>(std::max(0, n_threads - 1)));
+    try {
+        for (int worker = 1; worker < n_threads; ++worker) {
+            threads_.emplace_back([this, worker] { worker_loop(worker); });
+        }
+    } catch (const std::system_error& error) {
+        stop();
+        PI_THROW(out_of_memory, "cannot start %d threads: %s", n_threads, error.what());
+    }
+}
+
+ThreadPool::~ThreadPool() {
+    stop();
+}
+
+void ThreadPool::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        is_stopping_ = true;
+        state_.fetch_add(uint64_t{1} << kJobShift); // ends spinning; the job is not open
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) {
+        thread.join();
+    }
+}
+
+void ThreadPool::run(int64_t n, int64_t grain, void* context, Invoke invoke) {
+    if (threads_.empty() || n <= grain) {
+        if (n > 0) {
+            invoke(context, 0, n, 0);
+        }
+        return;
+    }
+    n_ = n;
+    grain_ = grain;
+    context_ = context;
+    invoke_ = invoke;
+    next_.store(0, std::memory_order_relaxed);
+    const uint64_t job = job_of(state_.load(std::memory_order_relaxed)) + 1;
+    state_.store(job << kJobShift | kOpen); // sequentially consistent with n_sleeping_ below
+    if (n_sleeping_.load() > 0) {
+        const std::lock_guard lock(mutex_);
+        wake_.notify_all();
+    }
+    work_off(0);
+    state_.fetch_and(~kOpen, std::memory_order_acq_rel);
+    int spins = 0;
+    while ((state_.load(std::memory_order_acquire) & kInside) != 0) {
+        if (++spins < kSpins) {
+            pause_cpu();
+        } else {
+            std::this_thread::yield(); // a worker inside has lost its processor
+        }
+    }
+}
+
+void ThreadPool::work_off(int worker) {
+    for (;;) {
+        const int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+        if (begin >= n_) {
+            return;
+        }
+        invoke_(context_, begin, std::min(n_, begin + grain_), worker);
+    }
+}
+
+void ThreadPool::wait_for_job(uint64_t seen) {
+    for (int spins = 0; spins < kSpins; ++spins) {
+        if (job_of(state_.load(std::memory_order_acquire)) != seen) {
+            return;
+        }
+        pause_cpu();
+    }
+    std::unique_lock lock(mutex_);
+    n_sleeping_.fetch_add(1);
+    wake_.wait(lock, [&] { return job_of(state_.load()) != seen; });
+    n_sleeping_.fetch_sub(1);
+}
+
+void ThreadPool::worker_loop(int worker) {
+    uint64_t seen = 0;
+    for (;;) {
+        wait_for_job(seen);
+        uint64_t state = state_.load(std::memory_order_acquire);
+        seen = job_of(state);
+        bool is_inside = false;
+        while ((state & kOpen) != 0 && !is_inside) {
+            is_inside = state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel);
+        }
+        if (is_inside) {
+            seen = job_of(state);
+            work_off(worker);
+            state_.fetch_sub(1, std::memory_order_release);
+            continue;
+        }
+        const std::lock_guard lock(mutex_);
+        if (is_stopping_) {
+            return;
+        }
+    }
+}
+
+#if defined(__linux__)
+int physical_cores() {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+        return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    }
+    std::set<std::string> cores; // sets of sibling threads, each named once
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (!CPU_ISSET(cpu, &allowed)) {
+            continue;
+        }
+        const std::string path =
+            "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list";
+        char siblings[256] = {};
+        const std::unique_ptr<FILE, int (*)(FILE*)> file(
+            std::fopen(path.c_str(), "r"), &std::fclose
+        );
+        const bool is_known = file != nullptr && std::fgets(siblings, sizeof siblings, file.get());
+        cores.insert(is_known ? std::string(siblings) : "cpu" + std::to_string(cpu));
+    }
+    return std::max(1, static_cast<int>(cores.size()));
+}
+#else
+int physical_cores() {
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+#endif
+
+} // namespace powerinfer

@@ -4,40 +4,38 @@
 //! but the product in half floats. Super-blocks have scales of scales and go through the
 //! quantiser of the native core.
 
-use super::dtype::DType;
 use super::error::SyntheticError;
 use super::random::BLOCK;
 use super::rows::Row;
-
-/// Quantises a row: type, floats (a multiple of the type's block), where to append the blocks. An
-/// error is a message that says why.
-pub type Quantize<'a> = dyn Fn(DType, &[f32], &mut Vec<u8>) -> Result<(), String> + Sync + 'a;
+use super::weight_type::WeightType;
+use crate::dtype::DType;
 
 /// Encoder of the rows of one tensor.
 pub(super) struct Encoder<'a> {
-    name: &'a str,
+    tensor: &'a str,
+    kind: WeightType,
     dtype: DType,
-    quantize: &'a Quantize<'a>,
     floats: Vec<f32>,
 }
 
 impl<'a> Encoder<'a> {
-    pub(super) fn new(name: &'a str, dtype: DType, quantize: &'a Quantize<'a>) -> Self {
-        Self { name, dtype, quantize, floats: Vec::new() }
+    pub(super) fn new(tensor: &'a str, kind: WeightType) -> Self {
+        Self { tensor, kind, dtype: kind.dtype(), floats: Vec::new() }
     }
 
     /// Appends a row.
     pub(super) fn push(&mut self, row: &Row, out: &mut Vec<u8>) -> Result<(), SyntheticError> {
-        match self.dtype {
-            DType::F32 => push_floats(row, out, f32::to_le_bytes),
-            DType::F16 => push_floats(row, out, |x| half::f16::from_f32(x).to_le_bytes()),
-            DType::Bf16 => push_floats(row, out, |x| half::bf16::from_f32(x).to_le_bytes()),
-            DType::Q4_0 => push_blocks(row, out, push_q4_0),
-            DType::Q5_0 => push_blocks(row, out, push_q5_0),
-            DType::Q8_0 => push_blocks(row, out, |values, out| {
+        use WeightType as W;
+        match self.kind {
+            W::F32 => push_floats(row, out, f32::to_le_bytes),
+            W::F16 => push_floats(row, out, |x| half::f16::from_f32(x).to_le_bytes()),
+            W::Bf16 => push_floats(row, out, |x| half::bf16::from_f32(x).to_le_bytes()),
+            W::Q4_0 => push_blocks(row, out, push_q4_0),
+            W::Q5_0 => push_blocks(row, out, push_q5_0),
+            W::Q8_0 => push_blocks(row, out, |values, out| {
                 out.extend(values.iter().map(|q| q.cast_unsigned()));
             }),
-            DType::Q4K | DType::Q5K | DType::Q6K => return self.quantize(row, out),
+            W::Q4K | W::Q5K | W::Q6K => self.quantize(row, out)?,
         }
         Ok(())
     }
@@ -47,20 +45,9 @@ impl<'a> Encoder<'a> {
         for (block, scale) in row.values.chunks_exact(BLOCK).zip(&row.scales) {
             self.floats.extend(block.iter().map(|&q| f32::from(q) * scale));
         }
-        let before = out.len();
-        (self.quantize)(self.dtype, &self.floats, out).map_err(|message| self.failed(message))?;
-        let n_bytes = (out.len() - before) as u64;
-        let wanted = self.dtype.row_bytes(row.values.len() as u64);
-        if wanted == Some(n_bytes) {
-            Ok(())
-        } else {
-            let wanted = wanted.map_or_else(|| "whole blocks".to_owned(), |n| format!("{n} bytes"));
-            Err(self.failed(format!("it gave {n_bytes} bytes, want {wanted}")))
-        }
-    }
-
-    fn failed(&self, message: String) -> SyntheticError {
-        SyntheticError::Quantize { tensor: self.name.to_owned(), dtype: self.dtype, message }
+        let failed = |source| SyntheticError::Quantize { tensor: self.tensor.to_owned(), source };
+        out.extend_from_slice(&self.dtype.quantize_row(&self.floats).map_err(failed)?);
+        Ok(())
     }
 }
 

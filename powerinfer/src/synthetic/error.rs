@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::dtype::DType;
+use crate::dtype::DType;
 
 /// Reason why a synthetic model could not be written.
 #[derive(Debug, Error)]
@@ -21,9 +21,11 @@ pub enum SyntheticError {
         /// What it has to be.
         wanted: String,
     },
-    /// No preset has this name.
-    #[error("unknown model shape {name:?}, want one of: {known}")]
-    UnknownPreset {
+    /// No preset or weight type has this name.
+    #[error("unknown {what} {name:?}, want one of: {known}")]
+    UnknownName {
+        /// What was to be named.
+        what: &'static str,
         /// What was asked for.
         name: String,
         /// All names, separated by commas.
@@ -32,15 +34,13 @@ pub enum SyntheticError {
     /// The container rules refuse what the writer was given.
     #[error(transparent)]
     Container(#[from] ContainerError),
-    /// The quantiser given by the caller failed for a row.
-    #[error("quantising a row of {tensor} to {dtype} failed: {message}")]
+    /// The core refused to quantise a row.
+    #[error("cannot quantise a row of {tensor}")]
     Quantize {
         /// Name of the tensor.
         tensor: String,
-        /// Wanted type.
-        dtype: DType,
-        /// What the quantiser said.
-        message: String,
+        /// What the core said.
+        source: crate::Error,
     },
     /// The system refused to create, write or rename a file.
     #[error("cannot write {}; check the folder, its permissions and the free space", path.display())]

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use super::dtype::DType;
 use super::error::ContainerError;
+use crate::dtype::DType;
 
 const VERSION: u32 = 3;
 /// Default of the format; files that use it need no `general.alignment`.
@@ -105,7 +105,7 @@ impl Builder {
             let name = name.to_owned();
             return Err(ContainerError::TensorShape { name, ne: ne.to_vec() });
         }
-        if !ne[0].is_multiple_of(dtype.block_elements()) {
+        if !ne[0].is_multiple_of(dtype.block_elements().into()) {
             let name = name.to_owned();
             return Err(ContainerError::RowLength { name, row: ne[0], dtype });
         }
@@ -113,10 +113,11 @@ impl Builder {
             return Err(ContainerError::DuplicateTensor(name.to_owned()));
         }
         let too_large = || ContainerError::TooLarge(name.to_owned());
-        let row_bytes = dtype.row_bytes(ne[0]).ok_or_else(too_large)?;
+        let n_blocks = ne[0] / u64::from(dtype.block_elements());
         let n_bytes = ne[1..]
             .iter()
-            .try_fold(row_bytes, |bytes, &n| bytes.checked_mul(n))
+            .chain([&u64::from(dtype.block_bytes())])
+            .try_fold(n_blocks, |product, &n| product.checked_mul(n))
             .ok_or_else(too_large)?;
         let offset = self.data_bytes;
         self.data_bytes = offset
@@ -222,6 +223,7 @@ fn push_array<T>(out: &mut Vec<u8>, element: u32, items: &[T], push: impl Fn(&mu
 
 #[cfg(test)]
 mod tests {
+    use super::super::WeightType::{F16, F32, Q4_0};
     use super::*;
 
     fn builder() -> Builder {
@@ -232,9 +234,9 @@ mod tests {
     fn tensors_start_at_aligned_offsets_and_do_not_overlap() {
         let mut b = builder();
         b.metadata("general.name", &Value::String("x")).unwrap();
-        b.tensor("a", &[3], DType::F32).unwrap();
-        b.tensor("b", &[32, 3], DType::Q4_0).unwrap();
-        b.tensor("c", &[2, 2, 2], DType::F16).unwrap();
+        b.tensor("a", &[3], F32.dtype()).unwrap();
+        b.tensor("b", &[32, 3], Q4_0.dtype()).unwrap();
+        b.tensor("c", &[2, 2, 2], F16.dtype()).unwrap();
         let layout = b.finish().unwrap();
         let places: Vec<_> = layout.tensors.iter().map(|t| (t.offset, t.n_bytes)).collect();
         assert_eq!(places, [(0, 12), (32, 54), (96, 16)], "offset and size of a, b and c");
@@ -249,20 +251,20 @@ mod tests {
         let mut b = builder();
         b.metadata("k", &Value::U32(1)).unwrap();
         assert!(matches!(b.metadata("k", &Value::U32(2)), Err(E::DuplicateKey(_))), "key twice");
-        b.tensor("t", &[32], DType::F32).unwrap();
+        b.tensor("t", &[32], F32.dtype()).unwrap();
         let long = "n".repeat(MAX_NAME_BYTES + 1);
-        assert!(matches!(b.tensor("t", &[1], DType::F32), Err(E::DuplicateTensor(_))), "twice");
-        assert!(matches!(b.tensor("", &[1], DType::F32), Err(E::TensorName { .. })), "no name");
-        assert!(matches!(b.tensor(&long, &[1], DType::F32), Err(E::TensorName { .. })), "long");
+        assert!(matches!(b.tensor("t", &[1], F32.dtype()), Err(E::DuplicateTensor(_))), "twice");
+        assert!(matches!(b.tensor("", &[1], F32.dtype()), Err(E::TensorName { .. })), "no name");
+        assert!(matches!(b.tensor(&long, &[1], F32.dtype()), Err(E::TensorName { .. })), "long");
         for ne in [&[][..], &[0], &[4, 0], &[1; 5]] {
-            let refused = b.tensor("shape", ne, DType::F32);
+            let refused = b.tensor("shape", ne, F32.dtype());
             assert!(matches!(refused, Err(E::TensorShape { .. })), "shape {ne:?}");
         }
         assert!(
-            matches!(b.tensor("r", &[33], DType::Q4_0), Err(E::RowLength { .. })),
+            matches!(b.tensor("r", &[33], Q4_0.dtype()), Err(E::RowLength { .. })),
             "33 in q4_0"
         );
-        let huge = b.tensor("h", &[u64::MAX, 2], DType::F16);
+        let huge = b.tensor("h", &[u64::MAX, 2], F16.dtype());
         assert!(matches!(huge, Err(E::TooLarge(_))), "overflow");
     }
 }

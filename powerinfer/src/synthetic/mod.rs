@@ -9,7 +9,6 @@
 
 mod activity;
 mod design;
-mod dtype;
 mod encode;
 mod error;
 mod gguf;
@@ -20,17 +19,18 @@ mod spec;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
+mod weight_type;
 mod write;
 
 use std::path::Path;
 
-pub use self::dtype::DType;
-pub use self::encode::Quantize;
 pub use self::error::{ContainerError, SyntheticError};
 pub use self::spec::{Architecture, Container, Preset, Shape, SyntheticSpec};
+pub use self::weight_type::WeightType;
 
 use self::design::Design;
 use self::gguf::Layout;
+use self::plan::TensorPlan;
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,22 +50,12 @@ pub struct SyntheticReport {
 impl SyntheticSpec {
     /// Writes the model to a file, which appears under its name only when it is whole.
     ///
-    /// `quantize` makes the rows of types with super-blocks (`q4_k`, `q5_k`, `q6_k`); the other
-    /// types need no rounding and never reach it.
-    ///
     /// # Errors
     ///
-    /// As [`validate`](Self::validate); [`SyntheticError::Io`] when the file cannot be written;
-    /// [`SyntheticError::Quantize`] when `quantize` fails.
-    pub fn write_with(
-        &self,
-        path: impl AsRef<Path>,
-        quantize: &Quantize<'_>,
-    ) -> Result<SyntheticReport, SyntheticError> {
-        self.validate()?;
-        let design = Design::new(self);
-        let (layout, plans) = plan::plan(self, &design)?;
-        write::to_file(path.as_ref(), &layout, &plans, &design, quantize)?;
+    /// As [`validate`](Self::validate); [`SyntheticError::Io`] when the file cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<SyntheticReport, SyntheticError> {
+        let (design, layout, plans) = self.prepare()?;
+        write::to_file(path.as_ref(), &layout, &plans, &design)?;
         Ok(report(&design, &layout))
     }
 
@@ -73,16 +63,18 @@ impl SyntheticSpec {
     ///
     /// # Errors
     ///
-    /// As [`validate`](Self::validate); [`SyntheticError::TooLargeForMemory`];
-    /// [`SyntheticError::Quantize`] when `quantize` fails.
-    pub fn generate_to_bytes_with(
-        &self,
-        quantize: &Quantize<'_>,
-    ) -> Result<Vec<u8>, SyntheticError> {
+    /// As [`validate`](Self::validate); [`SyntheticError::TooLargeForMemory`].
+    pub fn generate_to_bytes(&self) -> Result<Vec<u8>, SyntheticError> {
+        let (design, layout, plans) = self.prepare()?;
+        write::to_bytes(&layout, &plans, &design)
+    }
+
+    /// What a file of this specification holds and where.
+    fn prepare(&self) -> Result<(Design, Layout, Vec<TensorPlan>), SyntheticError> {
         self.validate()?;
         let design = Design::new(self);
         let (layout, plans) = plan::plan(self, &design)?;
-        write::to_bytes(&layout, &plans, &design, quantize)
+        Ok((design, layout, plans))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Which tensors and metadata a synthetic file has, in file order, and what fills each tensor.
 
 use super::design::{Design, OPT_POSITIONS, Role};
-use super::dtype::DType;
 use super::error::SyntheticError;
 use super::gguf::{Builder, Layout, Magic, Value};
 use super::spec::{Architecture, Container, SyntheticSpec};
 use super::vocabulary::{BOS_ID, EOS_ID, UNKNOWN_ID, Vocabulary};
+use super::weight_type::WeightType;
 
 /// Rows of an OPT position table before the row of position 0.
 const OPT_POSITION_OFFSET: u32 = 2;
@@ -35,6 +35,7 @@ pub(super) enum Fill {
 pub(super) struct TensorPlan {
     /// Layer that it belongs to, if any.
     pub(super) layer: Option<usize>,
+    pub(super) kind: WeightType,
     pub(super) fill: Fill,
 }
 
@@ -78,7 +79,7 @@ impl Planner<'_> {
         );
         self.builder.metadata("general.architecture", &Value::String(architecture))?;
         self.builder.metadata("general.name", &Value::String(&name))?;
-        if let Some(id) = file_type(spec.dtype) {
+        if let Some(id) = spec.dtype.file_type() {
             self.builder.metadata("general.file_type", &Value::U32(id))?;
         }
         self.builder.metadata("general.quantization_version", &Value::U32(2))?;
@@ -208,11 +209,11 @@ impl Planner<'_> {
     /// A norm's weight and, for layer norms, its bias.
     fn norm(&mut self, layer: Option<u32>, name: &str) -> Result<(), SyntheticError> {
         let ne = [u64::from(self.spec.shape.dim)];
-        self.push(layer, &format!("{name}.weight"), &ne, DType::F32, Fill::Constant(1.0))?;
+        self.push(layer, &format!("{name}.weight"), &ne, WeightType::F32, Fill::Constant(1.0))?;
         if self.spec.architecture.is_gated() {
             return Ok(());
         }
-        self.push(layer, &format!("{name}.bias"), &ne, DType::F32, Fill::Constant(0.0))
+        self.push(layer, &format!("{name}.bias"), &ne, WeightType::F32, Fill::Constant(0.0))
     }
 
     /// A matrix with the bias that OPT has beside it.
@@ -232,7 +233,7 @@ impl Planner<'_> {
             return Ok(());
         }
         let name = format!("{name}.bias");
-        self.push(Some(layer), &name, &[n.into()], DType::F32, Fill::Constant(0.0))
+        self.push(Some(layer), &name, &[n.into()], WeightType::F32, Fill::Constant(0.0))
     }
 
     /// A matrix with rows as wide as the residual stream.
@@ -252,27 +253,12 @@ impl Planner<'_> {
         layer: Option<u32>,
         name: &str,
         ne: &[u64],
-        dtype: DType,
+        dtype: WeightType,
         fill: Fill,
     ) -> Result<(), SyntheticError> {
         let prefix = layer.map_or_else(String::new, |layer| format!("blk.{layer}."));
-        self.builder.tensor(&format!("{prefix}{name}"), ne, dtype)?;
-        self.plans.push(TensorPlan { layer: layer.map(|layer| layer as usize), fill });
+        self.builder.tensor(&format!("{prefix}{name}"), ne, dtype.dtype())?;
+        self.plans.push(TensorPlan { layer: layer.map(|layer| layer as usize), kind: dtype, fill });
         Ok(())
-    }
-}
-
-/// `general.file_type` of a model of one type; the format's list has no id for bf16.
-const fn file_type(dtype: DType) -> Option<u32> {
-    match dtype {
-        DType::F32 => Some(0),
-        DType::F16 => Some(1),
-        DType::Q4_0 => Some(2),
-        DType::Q8_0 => Some(7),
-        DType::Q5_0 => Some(8),
-        DType::Q4K => Some(14),
-        DType::Q5K => Some(16),
-        DType::Q6K => Some(18),
-        DType::Bf16 => None,
     }
 }

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use super::activity::Activity;
 use super::design;
-use super::dtype::DType;
 use super::error::SyntheticError;
 use super::random::{BLOCK, TOSSES};
 use super::vocabulary;
+use super::weight_type::WeightType;
 
 /// Model family of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl FromStr for Preset {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|preset| preset.name() == name).ok_or_else(|| {
             let known = Self::ALL.map(Self::name).join(", ");
-            SyntheticError::UnknownPreset { name: name.to_owned(), known }
+            SyntheticError::UnknownName { what: "model shape", name: name.to_owned(), known }
         })
     }
 }
@@ -145,10 +145,10 @@ pub struct SyntheticSpec {
     /// Loader that the file is for.
     pub container: Container,
     /// Type of the weight matrices.
-    pub dtype: DType,
+    pub dtype: WeightType,
     /// Type of the output matrix; `None`: what a quantiser of this format chooses, `q6_k` for
     /// quantised models, `q8_0` where `q6_k` does not fit, for falcon and for `q8_0` models.
-    pub output_dtype: Option<DType>,
+    pub output_dtype: Option<WeightType>,
     /// Share of the neurons that fire for a token, on average.
     pub active_share: f64,
     /// Exponent of the power law over the neurons: 0 makes all equally active, 1.44 gives
@@ -169,7 +169,7 @@ impl SyntheticSpec {
             shape,
             architecture: if is_bamboo { Architecture::Bamboo } else { Architecture::Llama },
             container: Container::Sparse,
-            dtype: DType::Q4_0,
+            dtype: WeightType::Q4_0,
             output_dtype: None,
             active_share: 0.1,
             skew: 1.44,
@@ -179,25 +179,30 @@ impl SyntheticSpec {
     }
 
     /// Type of the output matrix in the file.
-    pub fn resolved_output_dtype(&self) -> DType {
-        let fits_super_blocks =
-            u64::from(self.shape.dim).is_multiple_of(DType::Q6K.block_elements());
+    pub fn resolved_output_dtype(&self) -> WeightType {
         match (self.output_dtype, self.dtype) {
             (Some(dtype), _) => dtype,
             (None, dtype) if dtype.is_float() => dtype,
-            (None, DType::Q8_0) => DType::Q8_0,
-            (None, _) if self.architecture == Architecture::Falcon || !fits_super_blocks => {
-                DType::Q8_0
+            (None, WeightType::Q8_0) => WeightType::Q8_0,
+            (None, _)
+                if self.architecture == Architecture::Falcon
+                    || !WeightType::Q6K.fits(self.shape.dim) =>
+            {
+                WeightType::Q8_0
             }
-            (None, _) => DType::Q6K,
+            (None, _) => WeightType::Q6K,
         }
     }
 
     /// Type of the predictor matrices in the file: only `q4_0` models have them in 4 bits.
-    pub const fn predictor_dtype(&self) -> DType {
+    pub const fn predictor_dtype(&self) -> WeightType {
         match self.dtype {
-            DType::F32 | DType::F16 | DType::Bf16 | DType::Q4_0 => self.dtype,
-            DType::Q5_0 | DType::Q8_0 | DType::Q4K | DType::Q5K | DType::Q6K => DType::Q5_0,
+            WeightType::F32 | WeightType::F16 | WeightType::Bf16 | WeightType::Q4_0 => self.dtype,
+            WeightType::Q5_0
+            | WeightType::Q8_0
+            | WeightType::Q4K
+            | WeightType::Q5K
+            | WeightType::Q6K => WeightType::Q5_0,
         }
     }
 
@@ -250,14 +255,16 @@ impl SyntheticSpec {
     }
 
     fn validate_types(&self) -> Result<(), SyntheticError> {
-        let super_block = DType::Q6K.block_elements();
-        let fits = |dtype: DType, row: u32| u64::from(row).is_multiple_of(dtype.block_elements());
-        if !fits(self.dtype, self.shape.dim) {
+        if !self.dtype.fits(self.shape.dim) {
             let wanted = format!("a type of blocks that divide dim = {}", self.shape.dim);
             return Err(invalid("dtype", self.dtype, wanted));
         }
-        if self.container == Container::Dense && !fits(self.dtype, self.shape.hidden_dim) {
-            let wanted = format!("a multiple of {super_block} for rows of {}", self.dtype);
+        if self.container == Container::Dense && !self.dtype.fits(self.shape.hidden_dim) {
+            let wanted = format!(
+                "a multiple of {} for dense {}",
+                self.dtype.dtype().block_elements(),
+                self.dtype
+            );
             return Err(invalid("hidden_dim", self.shape.hidden_dim, wanted));
         }
         if self.architecture == Architecture::Opt && self.output_dtype.is_some() {
@@ -268,7 +275,7 @@ impl SyntheticSpec {
                 "none: opt has no output matrix".to_owned(),
             ));
         }
-        if !fits(self.resolved_output_dtype(), self.shape.dim) {
+        if !self.resolved_output_dtype().fits(self.shape.dim) {
             let wanted = format!("a type of blocks that divide dim = {}", self.shape.dim);
             return Err(invalid("output_dtype", self.resolved_output_dtype(), wanted));
         }

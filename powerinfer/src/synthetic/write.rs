@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use super::design::{Design, LayerDesign};
-use super::encode::{Encoder, Quantize};
+use super::encode::Encoder;
 use super::error::SyntheticError;
 use super::gguf::{Layout, TensorSlot};
 use super::plan::TensorPlan;
@@ -29,7 +29,6 @@ enum Failure {
 struct Job<'a, W> {
     layout: &'a Layout,
     design: &'a Design,
-    quantize: &'a Quantize<'a>,
     sink: Mutex<W>,
     n_threads: usize,
 }
@@ -40,13 +39,12 @@ pub(super) fn to_file(
     layout: &Layout,
     plans: &[TensorPlan],
     design: &Design,
-    quantize: &Quantize<'_>,
 ) -> Result<(), SyntheticError> {
     let io_error = |source| SyntheticError::Io { path: path.to_owned(), source };
     let partial = PartialFile::create(path).map_err(io_error)?;
     let file = &partial.file;
     file.set_len(layout.file_bytes).map_err(io_error)?;
-    let written = generate(file, layout, plans, design, quantize);
+    let written = generate(file, layout, plans, design);
     written.map_err(|failure| match failure {
         Failure::Sink(source) => io_error(source),
         Failure::Row(error) => error,
@@ -59,14 +57,13 @@ pub(super) fn to_bytes(
     layout: &Layout,
     plans: &[TensorPlan],
     design: &Design,
-    quantize: &Quantize<'_>,
 ) -> Result<Vec<u8>, SyntheticError> {
     let too_large = || SyntheticError::TooLargeForMemory { bytes: layout.file_bytes };
     let n = usize::try_from(layout.file_bytes).map_err(|_| too_large())?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(n).map_err(|_| too_large())?;
     bytes.resize(n, 0);
-    match generate(Cursor::new(&mut bytes[..]), layout, plans, design, quantize) {
+    match generate(Cursor::new(&mut bytes[..]), layout, plans, design) {
         Ok(()) => Ok(bytes),
         Err(Failure::Row(error)) => Err(error),
         Err(Failure::Sink(_)) => Err(too_large()),
@@ -79,11 +76,10 @@ fn generate<W: Write + Seek + Send>(
     layout: &Layout,
     plans: &[TensorPlan],
     design: &Design,
-    quantize: &Quantize<'_>,
 ) -> Result<(), Failure> {
     sink.write_all(&layout.header).map_err(Failure::Sink)?;
     let n_threads = thread::available_parallelism().map_or(1, usize::from);
-    let job = Job { layout, design, quantize, sink: Mutex::new(sink), n_threads };
+    let job = Job { layout, design, sink: Mutex::new(sink), n_threads };
     let mut layer: Option<(usize, LayerDesign)> = None;
     for (slot, plan) in layout.tensors.iter().zip(plans) {
         if let Some(index) = plan.layer
@@ -115,7 +111,7 @@ impl<W: Write + Seek + Send> Job<'_, W> {
         let work = || -> Result<(), Failure> {
             let n = usize::try_from(slot.ne[0]).expect("a validated row length");
             let mut rows = RowSource::new(plan.fill, n, self.design, layer);
-            let mut encoder = Encoder::new(&slot.name, slot.dtype, self.quantize);
+            let mut encoder = Encoder::new(&slot.name, plan.kind);
             let mut bytes = Vec::new();
             loop {
                 let first = next.fetch_add(chunk, Ordering::Relaxed);

@@ -1,16 +1,14 @@
 //! Claims about the files themselves: bytes, names, types, metadata, refused specifications.
 
 use std::fs;
-use std::sync::Mutex;
 
 use super::super::{SyntheticError, SyntheticReport};
-use super::reader::{Meta, Model};
 use super::*;
 
 #[test]
 fn same_seed_same_bytes_other_seed_other_bytes() {
     let spec = tiny(Architecture::Llama);
-    let bytes = |seed| SyntheticSpec { seed, ..spec }.generate_to_bytes_with(&refuse).unwrap();
+    let bytes = |seed| SyntheticSpec { seed, ..spec }.generate_to_bytes().unwrap();
     assert_eq!(bytes(1), bytes(1), "deterministic, whatever thread wrote what");
     assert_ne!(bytes(1), bytes(2), "the seed matters");
 }
@@ -21,55 +19,20 @@ fn file_equals_bytes_and_leaves_nothing_beside_it() {
     let path = folder.path().join("model.powerinfer.gguf");
     let spec = tiny(Architecture::Llama);
     fs::write(&path, "an older file").unwrap();
-    let report: SyntheticReport = spec.write_with(&path, &refuse).unwrap();
+    let report: SyntheticReport = spec.write(&path).unwrap();
     let bytes = fs::read(&path).unwrap();
-    assert_eq!(bytes, spec.generate_to_bytes_with(&refuse).unwrap(), "one generator");
+    assert_eq!(bytes, spec.generate_to_bytes().unwrap(), "one generator");
     assert_eq!(report.file_bytes, bytes.len() as u64, "reported size");
-    assert_eq!(report.n_tensors, Model::read(&bytes).tensors.len(), "reported tensors");
+    assert_eq!(report.n_tensors, Weights::read(&bytes).tensors.len(), "reported tensors");
     assert!((report.active_share - 0.1).abs() < 1e-6, "designed share {}", report.active_share);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only the model");
-}
-
-#[test]
-fn failed_quantiser_is_reported_and_leaves_no_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.gguf");
-    let spec = SyntheticSpec { output_dtype: Some(DType::Q6K), ..tiny(Architecture::Llama) };
-    let error = spec.write_with(&path, &refuse).unwrap_err();
-    assert!(
-        matches!(&error, SyntheticError::Quantize { tensor, dtype: DType::Q6K, .. } if tensor == "output.weight"),
-        "{error}"
-    );
-    let short = |_: DType, _: &[f32], out: &mut Vec<u8>| -> Result<(), String> {
-        out.push(0);
-        Ok(())
-    };
-    let error = spec.write_with(&path, &short).unwrap_err();
-    assert!(error.to_string().contains("gave 1 bytes, want 210 bytes"), "{error}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no file, no part of one");
-}
-
-#[test]
-fn super_blocks_are_made_by_the_quantiser_from_whole_rows() {
-    let rows = Mutex::new(0);
-    let quantize = |dtype: DType, row: &[f32], out: &mut Vec<u8>| -> Result<(), String> {
-        assert_eq!((dtype, row.len()), (DType::Q6K, 256), "one row of the output matrix");
-        assert!(row[..32].iter().all(|&x| x == 0.0), "the output does not see the carrier");
-        assert!(row[32..].iter().any(|&x| x != 0.0), "and sees the rest");
-        *rows.lock().unwrap() += 1;
-        out.resize(out.len() + 210, 0);
-        Ok(())
-    };
-    let spec = SyntheticSpec { output_dtype: None, ..tiny(Architecture::Llama) };
-    spec.generate_to_bytes_with(&quantize).unwrap();
-    assert_eq!(*rows.lock().unwrap(), 512, "every row of the vocabulary");
 }
 
 #[test]
 fn missing_folder_is_an_io_error_with_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("missing").join("model.gguf");
-    let error = tiny(Architecture::Llama).write_with(&path, &refuse).unwrap_err();
+    let error = tiny(Architecture::Llama).write(&path).unwrap_err();
     assert!(matches!(&error, SyntheticError::Io { path: p, .. } if *p == path), "{error}");
 }
 
@@ -120,7 +83,7 @@ fn tensors_of_each_family_are_those_of_the_format() {
 
 #[test]
 fn types_follow_the_rules_of_the_format() {
-    use DType as D;
+    use WeightType as D;
     let types = |dtype, architecture| {
         let spec = SyntheticSpec { dtype, output_dtype: None, ..tiny(architecture) };
         (spec.resolved_output_dtype(), spec.predictor_dtype())
@@ -140,14 +103,14 @@ fn types_follow_the_rules_of_the_format() {
     assert_eq!(narrow.resolved_output_dtype(), D::Q8_0, "288 is no multiple of 256");
     let model = read(&tiny(Architecture::Llama));
     let dtype = |name: &str| model.dtypes[name];
-    assert_eq!(dtype("token_embd.weight"), D::Q4_0.id(), "matrices");
-    assert_eq!(dtype("blk.0.attn_norm.weight"), D::F32.id(), "vectors");
-    assert_eq!(dtype("output.weight"), D::Q8_0.id(), "output as asked");
+    assert_eq!(dtype("token_embd.weight"), "q4_0", "matrices");
+    assert_eq!(dtype("blk.0.attn_norm.weight"), "f32", "vectors");
+    assert_eq!(dtype("output.weight"), "q6_k", "output");
 }
 
 #[test]
-fn metadata_describes_model_and_vocabulary() {
-    let model = read(&tiny(Architecture::Llama));
+fn metadata_describes_the_model() {
+    let weights = read(&tiny(Architecture::Llama));
     for (key, value) in [
         ("llama.block_count", 2),
         ("llama.embedding_length", 256),
@@ -157,18 +120,14 @@ fn metadata_describes_model_and_vocabulary() {
         ("llama.rope.dimension_count", 32),
         ("llama.context_length", 2048),
         ("general.file_type", 2),
-        ("tokenizer.ggml.bos_token_id", 1),
     ] {
-        assert_eq!(model.integer(key), value, "{key}");
+        assert_eq!(weights.integer(key), value, "{key}");
     }
-    assert_eq!(model.metadata["general.architecture"], Meta::Text("llama".into()), "family");
-    assert_eq!(model.metadata["powerinfer.sparse_threshold"], Meta::Number(0.0), "threshold");
-    let (tokens, types) =
-        (model.array("tokenizer.ggml.tokens"), model.array("tokenizer.ggml.token_type"));
-    assert_eq!((tokens.len(), types.len()), (512, 512), "one per embedding row");
-    assert_eq!(tokens[3 + 0x0A], Meta::Text("<0x0A>".into()), "the newline byte");
-    let kinds = [0, 1, 2, 3, 258, 259].map(|i| types[i].clone());
-    assert_eq!(kinds, [2, 3, 3, 6, 6, 1].map(Meta::Integer), "unknown, control, byte, normal");
+    let metadata = weights.file.metadata();
+    assert_eq!(metadata.string("general.architecture").unwrap(), Some("llama"), "family");
+    assert_eq!(metadata.f64("powerinfer.sparse_threshold").unwrap(), Some(0.0), "threshold");
+    let tokens = metadata.strings("tokenizer.ggml.tokens").unwrap().unwrap();
+    assert_eq!(tokens.len(), 512, "one token per row of the embedding");
 }
 
 #[test]
@@ -204,8 +163,8 @@ fn impossible_specifications_name_the_field() {
         ("n_kv_heads", shape(|s| s.shape.n_kv_heads = 3)),
         ("n_kv_heads", shape(|s| s.shape.n_kv_heads = 16)),
         ("n_kv_heads", shape(|s| s.architecture = Architecture::Opt)),
-        ("dtype", shape(|s| (s.dtype, s.shape.dim) = (DType::Q4K, 288))),
-        ("output_dtype", shape(|s| (s.output_dtype, s.shape.dim) = (Some(DType::Q6K), 288))),
+        ("dtype", shape(|s| (s.dtype, s.shape.dim) = (WeightType::Q4K, 288))),
+        ("output_dtype", shape(|s| (s.output_dtype, s.shape.dim) = (Some(WeightType::Q6K), 288))),
         ("active_share", shape(|s| s.active_share = f64::NAN)),
         ("active_share", shape(|s| s.active_share = 0.0)),
         ("active_share", shape(|s| s.active_share = 0.99)),
@@ -218,14 +177,14 @@ fn impossible_specifications_name_the_field() {
         ("predictor_rank", shape(|s| s.predictor_rank = Some(32))),
         ("predictor_rank", shape(|s| s.predictor_rank = Some(100))),
     ] {
-        let error = spec.generate_to_bytes_with(&refuse).unwrap_err();
+        let error = spec.generate_to_bytes().unwrap_err();
         let named = matches!(&error, SyntheticError::InvalidSpec { field: f, .. } if *f == field);
         assert!(named, "want a complaint about {field}: {error}");
     }
     let mut opt = tiny(Architecture::Opt);
     opt.shape.context_length = 2049;
     assert!(opt.validate().is_err(), "beyond the position table");
-    let opt = SyntheticSpec { output_dtype: Some(DType::F16), ..tiny(Architecture::Opt) };
+    let opt = SyntheticSpec { output_dtype: Some(WeightType::F16), ..tiny(Architecture::Opt) };
     assert!(opt.validate().is_err(), "opt has no output matrix");
 }
 

@@ -1,6 +1,6 @@
 //! A plain float64 forward pass that records which neurons fire and which are predicted to.
 
-use super::reader::{Matrix, Model, dot};
+use super::reader::{Matrix, Weights, dot};
 
 const EPSILON: f64 = 1e-5;
 
@@ -21,7 +21,7 @@ pub(super) struct Run {
 
 /// The facts of a file that the pass needs.
 struct Network<'a> {
-    model: &'a Model,
+    model: &'a Weights,
     architecture: String,
     n_heads: usize,
     n_kv_heads: usize,
@@ -32,7 +32,7 @@ struct Network<'a> {
 type Cache = Vec<(Vec<Vec<f64>>, Vec<Vec<f64>>)>;
 
 /// Feeds one sequence. Every neuron that fires takes part, predicted or not.
-pub(super) fn run(model: &Model, architecture: &str, tokens: &[usize]) -> Run {
+pub(super) fn run(model: &Weights, architecture: &str, tokens: &[usize]) -> Run {
     let integer = |key: &str| model.integer(&format!("{architecture}.{key}"));
     let n_heads = integer("attention.head_count");
     let network = Network {

@@ -1,36 +1,30 @@
 //! Claims about whole synthetic files, measured by reading them back and running them.
 
+mod engine;
 mod files;
 mod forward;
 mod reader;
 
 use self::forward::Run;
-use self::reader::Model;
+use self::reader::Weights;
 use super::activity::Activity;
 use super::design::{Design, LayerDesign};
-use super::{Architecture, Container, DType, Preset, SyntheticSpec};
+use super::{Architecture, Container, Preset, SyntheticSpec, WeightType};
 
 const ARCHITECTURES: [Architecture; 4] =
     [Architecture::Llama, Architecture::Bamboo, Architecture::Falcon, Architecture::Opt];
 
-/// The smallest preset as a family, without types that need the native core.
+/// The smallest preset as a family.
 fn tiny(architecture: Architecture) -> SyntheticSpec {
     let mut spec = SyntheticSpec { architecture, ..SyntheticSpec::preset(Preset::Tiny) };
     if architecture == Architecture::Opt {
         spec.shape.n_kv_heads = spec.shape.n_heads;
-    } else {
-        spec.output_dtype = Some(DType::Q8_0);
     }
     spec
 }
 
-/// For files that hold no super-blocks.
-fn refuse(dtype: DType, _: &[f32], _: &mut Vec<u8>) -> Result<(), String> {
-    Err(format!("{dtype} was not to be needed"))
-}
-
-fn read(spec: &SyntheticSpec) -> Model {
-    Model::read(&spec.generate_to_bytes_with(&refuse).unwrap())
+fn read(spec: &SyntheticSpec) -> Weights {
+    Weights::read(&spec.generate_to_bytes().unwrap())
 }
 
 /// Some tokens, spread over the vocabulary.
@@ -123,7 +117,8 @@ fn dense_file_computes_what_the_sparse_file_computes() {
         let sparse = tiny(architecture);
         let dense = SyntheticSpec { container: Container::Dense, ..sparse };
         let [sparse, dense] = [sparse, dense].map(|spec| read(&spec));
-        assert_eq!((&sparse.magic, &dense.magic), (b"PWRI", b"GGUF"), "magic chooses the loader");
+        let is_sparse = [&sparse, &dense].map(|weights| weights.file.info().is_sparse);
+        assert_eq!(is_sparse, [true, false], "the magic chooses the loader");
         assert!(!dense.tensors.keys().any(|name| name.contains("fc")), "dense has no predictors");
         let [sparse, dense] =
             [sparse, dense].map(|model| forward::run(&model, architecture.name(), &tokens(3)));
@@ -149,14 +144,17 @@ fn all_element_types_hold_the_same_model() {
         let spec = SyntheticSpec { dtype, ..tiny(Architecture::Llama) };
         forward::run(&read(&spec), "llama", &tokens(4)).logits.concat()
     };
-    let reference = logits(DType::F32);
+    let reference = logits(WeightType::F32);
     let norm = reference.iter().map(|x| x * x).sum::<f64>().sqrt();
     for (dtype, bound) in [
-        (DType::F16, 2e-3),
-        (DType::Bf16, 1e-2),
-        (DType::Q4_0, 1e-9),
-        (DType::Q5_0, 1e-9),
-        (DType::Q8_0, 1e-9),
+        (WeightType::F16, 2e-3),
+        (WeightType::Bf16, 1e-2),
+        (WeightType::Q4_0, 1e-9),
+        (WeightType::Q5_0, 1e-9),
+        (WeightType::Q8_0, 1e-9),
+        (WeightType::Q4K, 0.15),
+        (WeightType::Q5K, 0.08),
+        (WeightType::Q6K, 0.05),
     ] {
         let squares =
             logits(dtype).iter().zip(&reference).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();

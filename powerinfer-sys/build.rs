@@ -1,4 +1,5 @@
-//! Builds the native core with CMake and tells Cargo how to link it.
+//! Builds the native core with CMake and tells Cargo how to link it. Dependent build scripts see
+//! the metadata as `DEP_POWERINFER_ROOT`, `_INCLUDE`, `_VERSION` and `_ABI`.
 
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
@@ -16,18 +17,17 @@ const INSTALL: &str = "Install CMake, make and a C++20 compiler (GCC 11, Clang 1
 fn main() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("vendor/powerinfer");
     let header = source.join("include/powerinfer.h");
-    for part in ["build.rs", "build", "src"] {
-        println!("cargo::rerun-if-changed={part}");
-    }
     // Cargo looks at every file of a folder. Tests and benchmarks are not part of the library.
-    for part in ["CMakeLists.txt", "include", "src"] {
-        println!("cargo::rerun-if-changed={}", source.join(part).display());
+    let native =
+        ["CMakeLists.txt", "include", "src"].map(|part| format!("vendor/powerinfer/{part}"));
+    for part in ["build.rs", "build", "src"].into_iter().chain(native.iter().map(String::as_str)) {
+        println!("cargo::rerun-if-changed={part}");
     }
     for name in ["CMAKE_PREFIX_PATH", "CMAKE_TOOLCHAIN_FILE"] {
         println!("cargo::rerun-if-env-changed={name}"); // read by the cmake crate
     }
-    publish("version", env!("CARGO_PKG_VERSION"));
-    publish("abi", &abi_version(&header));
+    println!("cargo::metadata=version={}", env!("CARGO_PKG_VERSION"));
+    println!("cargo::metadata=abi={}", abi_version(&header));
     if variable("DOCS_RS").is_some() {
         return; // documentation needs no native code, and docs.rs has no CMake
     }
@@ -38,8 +38,8 @@ fn main() {
 
     check_compiler(&out);
     build(&source, &out);
-    publish("root", &out.display().to_string());
-    publish("include", &out.join("include").display().to_string());
+    println!("cargo::metadata=root={}", out.display());
+    println!("cargo::metadata=include={}", out.join("include").display());
     println!("cargo::rustc-link-search=native={}", out.join("lib").display());
     println!("cargo::rustc-link-lib=static=powerinfer");
     link_runtime();
@@ -115,11 +115,6 @@ fn variable(name: &str) -> Option<String> {
     println!("cargo::rerun-if-env-changed={name}");
     let value = env::var_os(name)?.into_string();
     Some(value.unwrap_or_else(|_| fail(&format!("the variable {name} is not valid UTF-8"))))
-}
-
-/// Dependent build scripts see it as `DEP_POWERINFER_<KEY>`.
-fn publish(key: &str, value: &str) {
-    println!("cargo::metadata={key}={value}");
 }
 
 fn succeeds(command: &mut Command) -> bool {

@@ -18,6 +18,10 @@ for sanitizer in "${@:-address thread}"; do
         "${CMAKE:-cmake}" -S vendor/powerinfer -B "$build" -DCMAKE_BUILD_TYPE=Release \
             -DPOWERINFER_TESTS=ON -DPOWERINFER_WERROR=ON -DPOWERINFER_SANITIZE="$name" >/dev/null
         "${CMAKE:-cmake}" --build "$build" --parallel "$jobs"
-        (cd "$build" && ${fixed[@]+"${fixed[@]}"} ctest --output-on-failure --no-tests=error --parallel "$jobs")
+        (
+            cd "$build"
+            ${fixed[@]+"${fixed[@]}"} ctest --output-on-failure --no-tests=error --parallel "$jobs"
+            grep -h "^skipped" Testing/Temporary/LastTest.log | sort | uniq -c || true
+        )
     done
 done

@@ -17,27 +17,23 @@ die() {
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-    elif has sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
-        sudo "$@"
-    else
-        return 1
-    fi
-}
+can_be_root() { [ "$(id -u)" -eq 0 ] || { has sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; }; }
+
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # shellcheck disable=SC2086 # the names are lists
 # install_packages WHAT APT_NAMES DNF_NAMES BREW_NAMES: false when no package manager could.
 install_packages() {
-    say "installing $1"
-    if has apt-get; then
+    if has apt-get && can_be_root; then
+        say "installing $1 with apt-get"
         as_root apt-get update -qq &&
             as_root env DEBIAN_FRONTEND=noninteractive \
                 apt-get install -y -qq --no-install-recommends $2 >/dev/null
-    elif has dnf; then
+    elif has dnf && can_be_root; then
+        say "installing $1 with dnf"
         as_root dnf install -y -q $3 >/dev/null
     elif has brew && [ -n "$4" ]; then
+        say "installing $1 with brew"
         brew install -q $4
     else
         return 1
@@ -47,7 +43,7 @@ install_packages() {
 pip_install() {
     if [ ! -x "$tools/bin/pip" ]; then
         has python3 || install_packages "Python" "python3 python3-venv" "python3" "python" ||
-            die "cannot install Python 3; install it and run again"
+            die "cannot install $*: install it, or Python 3, and run again"
         if ! python3 -m venv "$tools" >/dev/null 2>&1; then
             install_packages "Python environments" "python3-venv" "python3-pip" "python" || true
             python3 -m venv "$tools" ||
@@ -56,6 +52,7 @@ pip_install() {
     fi
     say "installing $* into $tools"
     "$tools/bin/pip" install --quiet --disable-pip-version-check "$@"
+    say "builds by hand find them with PATH=\"$tools/bin:\$PATH\""
 }
 
 setup_build() {

@@ -36,6 +36,13 @@ fn committed_bindings_match_the_header() {
 }
 
 #[test]
+fn library_speaks_the_abi_of_the_header() {
+    // SAFETY: the function takes nothing and may be called at any time from any thread.
+    let version = unsafe { powerinfer_sys::pi_abi_version() };
+    assert_eq!(version, powerinfer_sys::PI_ABI_VERSION, "library on the left, header on the right");
+}
+
+#[test]
 fn library_exports_the_functions_of_the_header_and_nothing_else() {
     let bound = COMMITTED.lines().filter_map(|line| line.trim_start().strip_prefix("pub fn "));
     let bound: BTreeSet<_> =

@@ -18,4 +18,5 @@ mod policy;
 mod reuse;
 mod support;
 mod tokenizer;
+mod tokenizer_rules;
 mod tokens;

@@ -467,6 +467,9 @@ pi_error* pi_context_decode(pi_context* context, const pi_batch* batch) {
             INT32_MAX,
             batch->n_tokens
         );
+        PI_CHECK(
+            batch->n_tokens >= 1, invalid_argument, "batch: want at least one token, got none"
+        );
         require(batch->tokens, "batch.tokens");
         require(batch->positions, "batch.positions");
         require(batch->sequences, "batch.sequences");

@@ -91,7 +91,6 @@ uint64_t Context::scratch_bytes() const noexcept {
 
 void Context::check(const Batch& batch) {
     const Tokens& tokens = batch.tokens;
-    PI_CHECK(tokens.n >= 1, invalid_argument, "batch: want at least one token");
     for (size_t s = 0; s < lengths_.size(); ++s) {
         lengths_[s] = cache_.length(static_cast<int>(s));
     }

@@ -37,7 +37,7 @@ class Context {
 public:
     Context(std::shared_ptr<const Model> model, const ContextOptions& options);
 
-    // All or nothing: on any error the sequences are as long as before.
+    // All or nothing: on any error the sequences are as long as before. Wants at least one token.
     void decode(const Batch& batch);
     const float* logits(uint32_t i) const; // of token i of the last decode; throws if not asked for
     const float* hidden(uint32_t i) const;

@@ -67,8 +67,9 @@ struct Ops {
     const char* name;                         // "scalar", "avx2", "avx512", "neon"
     std::array<TypeOps, kNWeightTypes> types; // by weight_index
 
-    // Rounds n_tokens * dim floats to Q16 blocks: scale = amax / 32767, q = round half to even.
-    // dim is a multiple of 32. Blocks of zeros get scale 0.
+    // Rounds n = n_tokens * dim floats to Q16 blocks: scale = amax / 32767, q = round half to even.
+    // dim is a multiple of 32. Blocks of zeros get scale 0; a block that holds an infinity or a NaN
+    // gets scale NaN and zeros, so that the products it enters are NaN.
     void (*quantize_q16)(int16_t* q16, float* scale, int32_t* sum, const float* x, size_t n);
 
     void (*rms_norm)(float* out, const float* x, const float* weight, float eps, int n);
@@ -76,7 +77,8 @@ struct Ops {
     void (*layer_norm)(
         float* out, const float* x, const float* weight, const float* bias, float eps, int n
     );
-    // In place, maximum subtracted; n >= 1.
+    // In place, maximum subtracted; n >= 1. Entries of -inf become exactly 0; a NaN, +inf or
+    // nothing but -inf makes all entries NaN.
     void (*softmax)(float* x, int n);
     // x[i] = silu(x[i]) / gelu(x[i]) (tanh form), in place.
     void (*silu)(float* x, int n);

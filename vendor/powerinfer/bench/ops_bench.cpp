@@ -1,0 +1,197 @@
+// Speed of the row operators on one core: GB/s of weight bytes per operator, type and table beside
+// the machine's plain read bandwidth. Median of 20 passes over a matrix larger than any cache.
+//   ops_bench [table] [type]   e.g. ops_bench avx512 q4_0
+#include "cpu/ops.h"
+#include "quantize.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <string_view>
+#include <vector>
+
+using namespace powerinfer;
+using cpu::Ops;
+
+namespace {
+
+constexpr int kDim = 4096;
+constexpr size_t kMatrixBytes = size_t{128} << 20;
+constexpr int kPasses = 20;
+
+struct Timing {
+    double median; // GB/s
+    double low;
+    double high;
+};
+
+// Time that this thread ran: other programs on the same cores disturb it less.
+double thread_seconds() {
+    timespec now = {};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+template <typename F>
+Timing measure(double bytes, F&& pass) {
+    pass(); // warm up
+    std::vector<double> speeds;
+    for (int i = 0; i < kPasses; ++i) {
+        const double begin = thread_seconds();
+        pass();
+        speeds.push_back(bytes / (thread_seconds() - begin) / 1e9);
+    }
+    std::sort(speeds.begin(), speeds.end());
+    return {speeds[kPasses / 2], speeds.front(), speeds.back()};
+}
+
+// Eight independent sums, which the compiler turns into wide loads.
+uint64_t read_all(const std::byte* data, size_t bytes) {
+    uint64_t sums[8] = {};
+    for (size_t i = 0; i + 64 <= bytes; i += 64) {
+        uint64_t words[8];
+        std::memcpy(words, data + i, 64);
+        for (size_t k = 0; k < 8; ++k) {
+            sums[k] += words[k];
+        }
+    }
+    uint64_t sum = 0;
+    for (uint64_t part : sums) {
+        sum += part;
+    }
+    return sum;
+}
+
+struct Bench {
+    std::vector<std::byte> matrix = std::vector<std::byte>(kMatrixBytes);
+    std::vector<float> x = std::vector<float>(8 * kDim);
+    std::vector<int16_t> q16 = std::vector<int16_t>(8 * kDim);
+    std::vector<float> scale = std::vector<float>(8 * kDim / 32);
+    std::vector<int32_t> sum = std::vector<int32_t>(8 * kDim / 32);
+    std::vector<int32_t> half_of_rows; // about every second row, irregularly
+    std::vector<float> out;
+    double read_speed = 0;
+    uint64_t guard = 0;
+
+    void fill(DType type) {
+        uint64_t state = 1;
+        for (float& value : x) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            value = static_cast<float>(static_cast<int64_t>(state) >> 40) * 0x1p-23f;
+        }
+        const size_t row = row_bytes(type, kDim);
+        std::vector<std::byte> rows(8 * row);
+        for (size_t i = 0; i < 8; ++i) {
+            quantize_row(type, rows.data() + i * row, x.data() + i * kDim, kDim);
+        }
+        for (size_t i = 0; i + row <= matrix.size(); i += row) {
+            std::memcpy(matrix.data() + i, rows.data() + i / row % 8 * row, row);
+        }
+        half_of_rows.clear();
+        for (size_t i = 0; i < matrix.size() / row; ++i) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            if (state >> 63 != 0) {
+                half_of_rows.push_back(static_cast<int32_t>(i));
+            }
+        }
+        out.assign(std::max<size_t>(8 * (matrix.size() / row), 8 * kDim), 0.001f);
+    }
+
+    void report(const Ops& ops, DType type, const char* what, const Timing& t) const {
+        std::printf(
+            "%-7s %-5s %-14s %7.2f GB/s (%6.2f..%6.2f)  %3.0f %% of read\n",
+            ops.name,
+            dtype_info(type).name,
+            what,
+            t.median,
+            t.low,
+            t.high,
+            100 * t.median / read_speed
+        );
+    }
+
+    void dots(const Ops& ops, DType type, const char* what, int n_tokens, bool listed) {
+        const size_t stride = row_bytes(type, kDim);
+        const int n = static_cast<int>(listed ? half_of_rows.size() : matrix.size() / stride);
+        const cpu::Rows rows = {matrix.data(), stride, listed ? half_of_rows.data() : nullptr, n};
+        const auto tokens = static_cast<size_t>(n_tokens);
+        ops.quantize_q16(q16.data(), scale.data(), sum.data(), x.data(), tokens * kDim);
+        const cpu::Activations in = {
+            x.data(), q16.data(), scale.data(), sum.data(), n_tokens, kDim
+        };
+        const double bytes = static_cast<double>(stride) * n;
+        const Timing t = measure(bytes, [&] {
+            ops.of(type).dot_rows(out.data(), static_cast<size_t>(n), rows, in);
+        });
+        report(ops, type, what, t);
+    }
+
+    void axpys(const Ops& ops, DType type, const char* what, int n_tokens, bool listed) {
+        const size_t stride = row_bytes(type, kDim);
+        const int n = static_cast<int>(listed ? half_of_rows.size() : matrix.size() / stride);
+        const cpu::Rows rows = {matrix.data(), stride, listed ? half_of_rows.data() : nullptr, n};
+        const auto coef_stride = static_cast<size_t>(n);
+        const std::vector<float> coef(8 * coef_stride, 1e-6f);
+        const double bytes = static_cast<double>(stride) * n;
+        const Timing t = measure(bytes, [&] {
+            ops.of(type).axpy_rows(
+                out.data(), kDim, rows, coef.data(), coef_stride, n_tokens, 0, kDim
+            );
+        });
+        report(ops, type, what, t);
+    }
+
+    void read() {
+        const Timing t = measure(static_cast<double>(matrix.size()), [&] {
+            guard += read_all(matrix.data(), matrix.size());
+        });
+        read_speed = t.median;
+        std::printf(
+            "plain read                    %7.2f GB/s (%6.2f..%6.2f)\n", t.median, t.low, t.high
+        );
+    }
+};
+
+bool chosen(int argc, char** argv, int i, std::string_view name) {
+    return argc <= i || name == argv[i] || std::string_view(argv[i]) == "all";
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    const DType types[] = {
+        DType::f32,
+        DType::f16,
+        DType::bf16,
+        DType::q4_0,
+        DType::q5_0,
+        DType::q8_0,
+        DType::q4_k,
+        DType::q5_k,
+        DType::q6_k,
+    };
+    Bench bench;
+    bench.fill(DType::f16);
+    bench.read();
+    for (const Ops* ops :
+         {&cpu::scalar_ops(), cpu::avx2_ops(), cpu::avx512_ops(), cpu::neon_ops()}) {
+        if (ops == nullptr || !chosen(argc, argv, 1, ops->name)) {
+            continue;
+        }
+        for (DType type : types) {
+            if (!chosen(argc, argv, 2, dtype_info(type).name)) {
+                continue;
+            }
+            bench.fill(type);
+            bench.dots(*ops, type, "dot", 1, false);
+            bench.dots(*ops, type, "dot half", 1, true);
+            bench.dots(*ops, type, "dot x8", 8, false);
+            bench.axpys(*ops, type, "axpy", 1, false);
+            bench.axpys(*ops, type, "axpy half", 1, true);
+            bench.axpys(*ops, type, "axpy x8", 8, false);
+        }
+    }
+    std::printf("check %llx\n", static_cast<unsigned long long>(bench.guard));
+    return 0;
+}

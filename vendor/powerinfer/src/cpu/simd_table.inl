@@ -1,0 +1,37 @@
+// The table of the instruction set whose file includes this.
+#pragma once
+
+#include "simd_axpy.inl"
+#include "simd_dot.inl"
+#include "simd_math.inl"
+
+namespace powerinfer::cpu {
+namespace {
+
+template <typename W>
+constexpr TypeOps kFloatOps = {dot_rows<W, false>, axpy_rows<W>, dequantize<W>};
+
+template <typename W>
+constexpr TypeOps kBlockOps = {dot_rows<W, true>, axpy_rows<W>, dequantize<W>};
+
+constexpr Ops kTable = {
+    Simd::kName,
+    {kFloatOps<WeightF32>,
+     kFloatOps<WeightF16>,
+     kFloatOps<WeightBf16>,
+     kBlockOps<WeightQ4_0>,
+     kBlockOps<WeightQ5_0>,
+     kBlockOps<WeightQ8_0>,
+     kBlockOps<WeightQ4K>,
+     kBlockOps<WeightQ5K>,
+     kBlockOps<WeightQ6K>},
+    quantize_q16,
+    rms_norm,
+    layer_norm,
+    softmax,
+    silu,
+    gelu,
+};
+
+} // namespace
+} // namespace powerinfer::cpu

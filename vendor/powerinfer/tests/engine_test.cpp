@@ -1,0 +1,485 @@
+// The engine through its C interface, on random models: the same bits for any strategy that reads
+// the same neurons, any number of threads and any company in a batch; sequences; errors;
+// cancelling.
+#include "check.h"
+#include "engine.h"
+#include "tiny_model.h"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+using powerinfer::DType;
+using test::Bytes;
+using test::TinyModel;
+using test::TinyShape;
+
+namespace {
+
+constexpr const char* kFamilies[] = {"llama", "bamboo", "falcon", "opt"};
+constexpr DType kTypes[] = {
+    DType::f32,
+    DType::f16,
+    DType::bf16,
+    DType::q4_0,
+    DType::q5_0,
+    DType::q8_0,
+    DType::q4_k,
+    DType::q5_k,
+    DType::q6_k,
+};
+const std::vector<int32_t> kTokens = {1, 17, 5, 33, 2, 8, 39, 0, 21, 12};
+
+engine::File file_of(const Bytes& bytes) {
+    pi_file* file = nullptr;
+    engine::check(pi_file_from_bytes(bytes.data(), bytes.size(), &file));
+    return engine::File(file);
+}
+
+engine::File file_of(const TinyShape& shape) {
+    return file_of(TinyModel(shape).build());
+}
+
+// Shapes whose rows are whole blocks of every type.
+TinyShape wide(const char* family, DType type, bool is_sparse = true) {
+    TinyShape shape;
+    shape.family = family;
+    shape.type = type;
+    shape.is_sparse = is_sparse;
+    shape.dim = 256;
+    shape.hidden_dim = 512;
+    shape.rank = 256;
+    return shape;
+}
+
+std::vector<float> run(const pi_model* model, const engine::Options& options = {}) {
+    const engine::Context context = engine::context(model, options);
+    return engine::batch_logits(context.get(), model, kTokens);
+}
+
+bool all_finite(const std::vector<float>& values) {
+    return std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
+}
+
+void every_family_and_type_runs_the_same_one_by_one_and_as_a_batch() {
+    for (const char* family : kFamilies) {
+        for (const DType type : kTypes) {
+            for (const bool is_sparse : {true, false}) {
+                const engine::File file = file_of(wide(family, type, is_sparse));
+                const engine::Model model = engine::load(file.get());
+                const engine::Context context = engine::context(model.get());
+                const auto one = engine::decode_logits(context.get(), model.get(), kTokens);
+                const auto batch = run(model.get());
+                CHECK_MSG(
+                    one == batch, "%s %s %d", family, dtype_info(type).name, is_sparse ? 1 : 0
+                );
+                CHECK(all_finite(batch));
+            }
+        }
+    }
+}
+
+void exact_equals_dense_bit_for_bit() {
+    for (const char* family : kFamilies) {
+        for (const DType type : kTypes) {
+            for (const bool is_sparse : {true, false}) {
+                const engine::File file = file_of(wide(family, type, is_sparse));
+                const bool is_silu = !is_sparse && std::string_view(family) == "llama";
+                if (is_silu) {
+                    CHECK_ERROR(
+                        unsupported,
+                        "exact needs an activation with exact zeros",
+                        engine::load(file.get(), PI_STRATEGY_EXACT)
+                    );
+                    continue;
+                }
+                const auto dense = run(engine::load(file.get(), PI_STRATEGY_DENSE).get());
+                const auto exact = run(engine::load(file.get(), PI_STRATEGY_EXACT).get());
+                CHECK_MSG(dense == exact, "%s %s", family, dtype_info(type).name);
+            }
+        }
+    }
+}
+
+void a_predictor_that_selects_everything_equals_dense() {
+    for (const char* family : kFamilies) {
+        const engine::File file = file_of(wide(family, DType::q4_0));
+        pi_model_options options;
+        pi_model_options_init(&options);
+        options.sparse_threshold = -1e30F;
+        pi_model* loaded = nullptr;
+        engine::check(pi_model_load(file.get(), &options, &loaded));
+        const engine::Model predictor(loaded);
+        CHECK_EQ(engine::info(loaded).strategy, PI_STRATEGY_PREDICTOR);
+        const engine::Model dense = engine::load(file.get(), PI_STRATEGY_DENSE);
+        CHECK_MSG(run(loaded) == run(dense.get()), "%s", family);
+    }
+}
+
+void any_number_of_threads_gives_the_same_bits() {
+    for (const char* family : kFamilies) {
+        for (const DType type : {DType::f16, DType::q4_0}) {
+            TinyShape shape = wide(family, type);
+            shape.dim = 512; // several column ranges
+            const engine::File file = file_of(shape);
+            for (const pi_strategy strategy : {PI_STRATEGY_EXACT, PI_STRATEGY_PREDICTOR}) {
+                const engine::Model model = engine::load(file.get(), strategy);
+                const auto wanted = run(model.get());
+                for (const uint32_t n_threads : {2U, 3U, 7U}) {
+                    CHECK_MSG(
+                        run(model.get(), {.n_threads = n_threads}) == wanted,
+                        "%s, %u threads",
+                        family,
+                        n_threads
+                    );
+                }
+            }
+        }
+    }
+}
+
+void company_in_a_batch_changes_no_bit() {
+    for (const char* family : kFamilies) {
+        const engine::File file = file_of(wide(family, DType::q4_0));
+        const engine::Model model = engine::load(file.get());
+        const auto alone = run(model.get());
+        const engine::Context context = engine::context(
+            model.get(), {.n_threads = 2, .n_sequences = 6, .n_ctx = 64, .n_batch = 7}
+        );
+        engine::Batch batch; // interleaved, and cut into pieces that split every sequence
+        std::vector<uint32_t> ours;
+        for (uint32_t i = 0; i < kTokens.size(); ++i) {
+            for (int32_t sequence = 0; sequence < 6; ++sequence) {
+                const int32_t token = sequence == 3 ? kTokens[i] : (kTokens[i] * 7 + sequence) % 40;
+                if (sequence == 3) {
+                    ours.push_back(static_cast<uint32_t>(batch.tokens.size()));
+                }
+                batch.add(token, i, sequence);
+            }
+        }
+        batch.decode(context.get());
+        std::vector<float> logits;
+        for (const uint32_t i : ours) {
+            engine::append_logits(logits, context.get(), i, engine::info(model.get()).vocab_size);
+        }
+        CHECK_MSG(logits == alone, "%s", family);
+    }
+}
+
+void chunks_of_a_prompt_change_no_bit() {
+    const engine::File file = file_of(wide("llama", DType::q4_0));
+    const engine::Model model = engine::load(file.get());
+    const auto wanted = run(model.get());
+    for (const uint32_t n_batch : {1U, 2U, 3U, 9U}) {
+        CHECK_MSG(run(model.get(), {.n_batch = n_batch}) == wanted, "n_batch %u", n_batch);
+    }
+}
+
+void sparse_file_without_predictor_runs_exact() {
+    TinyShape shape;
+    shape.has_predictor = false;
+    const engine::File file = file_of(shape);
+    CHECK_EQ(engine::info(engine::load(file.get()).get()).strategy, PI_STRATEGY_EXACT);
+    CHECK_ERROR(unsupported, "this file has none", engine::load(file.get(), PI_STRATEGY_PREDICTOR));
+}
+
+void fatrelu_threshold_of_the_file_is_used() {
+    const auto logits_with = [](float threshold) {
+        TinyModel tiny{TinyShape{.has_predictor = false}};
+        tiny.writer().add("powerinfer.fatrelu_threshold", powerinfer::MetaType::f32, threshold);
+        const engine::File file = file_of(tiny.build());
+        const engine::Model model = engine::load(file.get());
+        const bool is_fat = std::string_view(engine::info(model.get()).activation) == "fatrelu";
+        CHECK_EQ(is_fat, threshold > 0.0F);
+        return run(model.get());
+    };
+    const auto plain = run(engine::load(file_of(TinyShape{.has_predictor = false}).get()).get());
+    CHECK(logits_with(0.0F) == plain);
+    CHECK(logits_with(0.5F) != plain);
+    CHECK(logits_with(1e9F) != logits_with(0.5F));
+}
+
+void forked_sequence_continues_like_its_source() {
+    const engine::File file = file_of(TinyShape{.n_ctx = 200});
+    const engine::Model model = engine::load(file.get());
+    std::vector<int32_t> prompt;
+    for (int i = 0; i < 45; ++i) { // ends within a page
+        prompt.push_back(i * 11 % 40);
+    }
+    const engine::Context whole = engine::context(model.get());
+    engine::batch_logits(whole.get(), model.get(), prompt);
+    const auto wanted = engine::decode_logits(whole.get(), model.get(), {3, 4});
+
+    const engine::Context context = engine::context(model.get(), {.n_sequences = 3});
+    engine::batch_logits(context.get(), model.get(), prompt);
+    engine::check(pi_context_sequence_fork(context.get(), 0, 1, 45));
+    engine::check(pi_context_sequence_fork(context.get(), 0, 2, 40));
+    CHECK_EQ(engine::length(context.get(), 2), 40U);
+    engine::Batch other; // writes into the page that all three share
+    other.add(30, 40, 2);
+    other.add(31, 45, 0);
+    other.decode(context.get());
+    engine::Batch batch;
+    batch.add(3, 45, 1);
+    batch.add(4, 46, 1);
+    batch.decode(context.get());
+    std::vector<float> logits;
+    engine::append_logits(logits, context.get(), 0, 40);
+    engine::append_logits(logits, context.get(), 1, 40);
+    CHECK(logits == wanted);
+
+    engine::check(pi_context_sequence_truncate(context.get(), 0, 0));
+    engine::check(pi_context_sequence_truncate(context.get(), 1, 45));
+    engine::check(pi_context_sequence_fork(context.get(), 1, 0, 45));
+    CHECK(engine::decode_logits(context.get(), model.get(), {3, 4}) == wanted);
+}
+
+void full_context_is_an_error_and_changes_nothing() {
+    const engine::File file = file_of(TinyShape{});
+    const engine::Model model = engine::load(file.get());
+    const engine::Context context = engine::context(model.get(), {.n_ctx = 12});
+    engine::batch_logits(context.get(), model.get(), kTokens);
+    CHECK_ERROR(
+        context_full, "context is full", engine::batch_logits(context.get(), model.get(), {1, 2, 3})
+    );
+    CHECK_EQ(engine::length(context.get()), 10U);
+    const auto logits = engine::decode_logits(context.get(), model.get(), {1, 2});
+    const engine::Context large = engine::context(model.get());
+    engine::batch_logits(large.get(), model.get(), kTokens);
+    CHECK(logits == engine::decode_logits(large.get(), model.get(), {1, 2}));
+}
+
+void pages_return_to_the_pool() {
+    const engine::File file = file_of(TinyShape{});
+    const engine::Model model = engine::load(file.get());
+    const engine::Context context = engine::context(model.get(), {.n_sequences = 2});
+    const uint32_t room = pi_context_room(context.get());
+    for (int round = 0; round < 20; ++round) {
+        engine::batch_logits(context.get(), model.get(), kTokens);
+        engine::check(pi_context_sequence_fork(context.get(), 0, 1, 7));
+        engine::Batch batch;
+        batch.add(1, 7, 1);
+        batch.decode(context.get());
+        engine::check(pi_context_sequence_truncate(context.get(), 0, 0));
+        engine::check(pi_context_sequence_truncate(context.get(), 1, 0));
+        CHECK_EQ(pi_context_room(context.get()), room);
+    }
+}
+
+void bad_batches_are_refused() {
+    const engine::File file = file_of(TinyShape{});
+    const engine::Model model = engine::load(file.get());
+    const engine::Context context = engine::context(model.get());
+    const auto decode = [&](int32_t token, uint32_t position, int32_t sequence, pi_output output) {
+        engine::Batch batch;
+        batch.add(token, position, sequence, output);
+        batch.decode(context.get());
+    };
+    CHECK_ERROR(invalid_argument, "id from 0 to 39, got 40", decode(40, 0, 0, 1));
+    CHECK_ERROR(invalid_argument, "got -1", decode(-1, 0, 0, 1));
+    CHECK_ERROR(invalid_argument, "next position of sequence 0 is 0, got 1", decode(1, 1, 0, 1));
+    CHECK_ERROR(invalid_argument, "sequence: want 0 to 0, got 1", decode(1, 0, 1, 1));
+    CHECK_ERROR(invalid_argument, "outputs want bits", decode(1, 0, 0, 4));
+    CHECK_ERROR(invalid_argument, "at least one token", engine::Batch().decode(context.get()));
+    decode(1, 0, 0, PI_OUTPUT_HIDDEN);
+    const float* row = nullptr;
+    CHECK_ERROR(
+        invalid_argument,
+        "not asked for",
+        engine::check(pi_context_get_logits(context.get(), 0, &row))
+    );
+    engine::check(pi_context_get_hidden(context.get(), 0, &row));
+    CHECK(row != nullptr && std::isfinite(row[0]));
+}
+
+void bad_context_options_are_refused() {
+    const engine::File file = file_of(TinyShape{.family = "opt"});
+    const engine::Model model = engine::load(file.get());
+    CHECK_ERROR(invalid_argument, "n_sequences", engine::context(model.get(), {.n_sequences = 0}));
+    CHECK_ERROR(invalid_argument, "n_batch", engine::context(model.get(), {.n_batch = 0}));
+    CHECK_ERROR(invalid_argument, "n_threads", engine::context(model.get(), {.n_threads = 5000}));
+    CHECK_ERROR(invalid_argument, "kv_dtype", engine::context(model.get(), {.kv_dtype = 2}));
+    CHECK_ERROR(invalid_argument, "position table", engine::context(model.get(), {.n_ctx = 65}));
+}
+
+void cancel_stops_and_leaves_the_context_usable() {
+    const engine::File file = file_of(TinyShape{});
+    const engine::Model model = engine::load(file.get());
+    const engine::Context context = engine::context(model.get(), {.n_threads = 2});
+    pi_context_cancel(context.get());
+    CHECK_ERROR(cancelled, "cancelled", engine::batch_logits(context.get(), model.get(), kTokens));
+    CHECK_EQ(engine::length(context.get()), 0U);
+    pi_context_clear_cancel(context.get());
+    CHECK(engine::batch_logits(context.get(), model.get(), kTokens) == run(model.get()));
+}
+
+void cancel_from_another_thread_is_seen() {
+    const engine::File file = file_of(TinyShape{.n_ctx = 4096});
+    const engine::Model model = engine::load(file.get());
+    const engine::Context context = engine::context(model.get(), {.n_threads = 2});
+    std::atomic<bool> has_begun{false};
+    std::thread other([&] {
+        has_begun.wait(false);
+        pi_context_cancel(context.get());
+    });
+    bool was_cancelled = false;
+    while (!was_cancelled) { // ends: the flag stays set
+        engine::Batch batch;
+        const uint32_t n = engine::length(context.get());
+        batch.add(1, n == 4096 ? 0 : n);
+        if (n == 4096) {
+            engine::check(pi_context_sequence_truncate(context.get(), 0, 0));
+        }
+        pi_error* error = batch.try_decode(context.get());
+        was_cancelled = error != nullptr && pi_error_get_kind(error) == PI_ERROR_CANCELLED;
+        CHECK(error == nullptr || was_cancelled);
+        pi_error_free(error);
+        has_begun.store(true);
+        has_begun.notify_one();
+    }
+    other.join();
+}
+
+void two_contexts_of_one_model_run_at_once() {
+    const engine::File file = file_of(wide("llama", DType::q4_0));
+    const engine::Model model = engine::load(file.get());
+    const auto wanted = run(model.get());
+    std::vector<float> results[2];
+    std::thread threads[2];
+    for (int i = 0; i < 2; ++i) {
+        threads[i] = std::thread([&, i] { results[i] = run(model.get(), {.n_threads = 2}); });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    CHECK(results[0] == wanted);
+    CHECK(results[1] == wanted);
+}
+
+void handles_may_be_freed_in_any_order() {
+    engine::File file = file_of(TinyShape{});
+    engine::Model model = engine::load(file.get());
+    const auto wanted = run(model.get());
+    const engine::Context context = engine::context(model.get());
+    const pi_model_info info = engine::info(model.get());
+    file.reset();
+    pi_model* raw = model.release();
+    pi_model_free(raw);
+    engine::Batch batch;
+    for (uint32_t i = 0; i < kTokens.size(); ++i) {
+        batch.add(kTokens[i], i);
+    }
+    batch.decode(context.get());
+    std::vector<float> logits;
+    for (uint32_t i = 0; i < kTokens.size(); ++i) {
+        engine::append_logits(logits, context.get(), i, info.vocab_size);
+    }
+    CHECK(logits == wanted);
+}
+
+void counters_count() {
+    const engine::File file = file_of(wide("llama", DType::q4_0));
+    const engine::Model model = engine::load(file.get());
+    const engine::Context context = engine::context(model.get(), {.audit = 1});
+    engine::decode_logits(context.get(), model.get(), kTokens);
+    pi_stats stats;
+    stats.struct_size = sizeof stats;
+    pi_context_get_stats(context.get(), &stats);
+    CHECK_EQ(stats.n_tokens, kTokens.size());
+    CHECK_EQ(stats.n_decode_calls, kTokens.size());
+    CHECK_EQ(stats.neurons_total, kTokens.size() * 2 * 512);
+    CHECK(stats.neurons_candidate < stats.neurons_total);
+    CHECK(stats.neurons_active < stats.neurons_candidate && stats.neurons_active > 0);
+    CHECK(stats.audit_active > stats.neurons_active);
+    // A random predictor misses what it does not select; up values are never exactly zero.
+    CHECK_EQ(stats.audit_active - stats.audit_missed, stats.neurons_active);
+    CHECK(stats.weight_bytes_read > 0 && stats.kv_bytes_read > 0);
+    pi_layer_stats layer;
+    layer.struct_size = sizeof layer;
+    engine::check(pi_context_get_layer_stats(context.get(), 1, &layer));
+    CHECK_EQ(layer.neurons_total, kTokens.size() * 512);
+    CHECK_ERROR(
+        invalid_argument,
+        "layer",
+        engine::check(pi_context_get_layer_stats(context.get(), 2, &layer))
+    );
+    pi_context_reset_stats(context.get());
+    pi_context_get_stats(context.get(), &stats);
+    CHECK_EQ(stats.n_tokens, 0U);
+}
+
+// A model whose metadata or tensors contradict each other, after one edit.
+template <typename Edit>
+void check_refused(powerinfer::ErrorKind kind, const char* part, Edit&& edit) {
+    TinyModel tiny{TinyShape{}};
+    edit(tiny.writer());
+    const engine::File file = file_of(tiny.build());
+    check::expect_error(__FILE__, __LINE__, part, kind, part, [&] { engine::load(file.get()); });
+}
+
+void wrong_models_are_refused_by_name() {
+    using powerinfer::ErrorKind;
+    using powerinfer::MetaType;
+    const auto find = [](test::GgufWriter& writer, std::string_view name) {
+        return std::find_if(writer.tensors.begin(), writer.tensors.end(), [&](const auto& tensor) {
+            return tensor.name == name;
+        });
+    };
+    check_refused(ErrorKind::format, "tensor blk.1.ffn_up.weight is missing", [&](auto& writer) {
+        writer.tensors.erase(find(writer, "blk.1.ffn_up.weight"));
+    });
+    check_refused(
+        ErrorKind::format,
+        "tensor blk.0.ffn_up.weight: want shape (96, 64), file has (64, 96)",
+        [&](auto& writer) {
+            std::swap(
+                find(writer, "blk.0.ffn_up.weight")->ne[0],
+                find(writer, "blk.0.ffn_up.weight")->ne[1]
+            );
+        }
+    );
+    check_refused(ErrorKind::unsupported, "mixture of experts", [&](auto& writer) {
+        writer.add_u32("llama.expert_count", 8);
+    });
+    check_refused(ErrorKind::unsupported, "want none, linear or yarn", [&](auto& writer) {
+        writer.add_string("llama.rope.scaling.type", "longrope");
+    });
+    check_refused(ErrorKind::unsupported, "rotary embedding of 8 of 16", [&](auto& writer) {
+        writer.add_u32("llama.rope.dimension_count", 8);
+    });
+    check_refused(ErrorKind::format, "the vocabulary 2 tokens", [&](auto& writer) {
+        writer.add_strings("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b"});
+    });
+    check_refused(ErrorKind::format, "fatrelu_threshold", [&](auto& writer) {
+        writer.add("powerinfer.fatrelu_threshold", MetaType::f32, -1.0F);
+    });
+    const engine::File other = file_of(TinyShape{.family = "mamba"});
+    CHECK_ERROR(
+        unsupported, "\"mamba\" is not supported; this build knows llama", engine::load(other.get())
+    );
+}
+
+} // namespace
+
+int main() {
+    CHECK_RUN(every_family_and_type_runs_the_same_one_by_one_and_as_a_batch);
+    CHECK_RUN(exact_equals_dense_bit_for_bit);
+    CHECK_RUN(a_predictor_that_selects_everything_equals_dense);
+    CHECK_RUN(any_number_of_threads_gives_the_same_bits);
+    CHECK_RUN(company_in_a_batch_changes_no_bit);
+    CHECK_RUN(chunks_of_a_prompt_change_no_bit);
+    CHECK_RUN(sparse_file_without_predictor_runs_exact);
+    CHECK_RUN(fatrelu_threshold_of_the_file_is_used);
+    CHECK_RUN(forked_sequence_continues_like_its_source);
+    CHECK_RUN(full_context_is_an_error_and_changes_nothing);
+    CHECK_RUN(pages_return_to_the_pool);
+    CHECK_RUN(bad_batches_are_refused);
+    CHECK_RUN(bad_context_options_are_refused);
+    CHECK_RUN(cancel_stops_and_leaves_the_context_usable);
+    CHECK_RUN(cancel_from_another_thread_is_seen);
+    CHECK_RUN(two_contexts_of_one_model_run_at_once);
+    CHECK_RUN(handles_may_be_freed_in_any_order);
+    CHECK_RUN(counters_count);
+    CHECK_RUN(wrong_models_are_refused_by_name);
+    return check::finish();
+}

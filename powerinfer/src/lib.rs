@@ -40,6 +40,7 @@ mod policy;
 mod report;
 mod sampling;
 mod session;
+pub mod synthetic;
 mod text;
 
 pub use batch::{Batch, BatchToken, Output, Token};

@@ -52,7 +52,7 @@ pub struct Metadata {
 /// A number or a text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged)]
+#[serde(untagged, expecting = "wanted a number or a text")]
 pub enum Fact {
     /// A number.
     Number(f64),

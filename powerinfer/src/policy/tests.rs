@@ -145,6 +145,7 @@ fn a_value_of_the_wrong_type_is_told_with_its_place() {
         ("model_path: x\ngeneration:\n  order: [top_k, topp]\n", 3, "unknown variant `topp`"),
         ("model_path: x\nruntime:\n  timeout: 5 days\n", 3, "a time above 0"),
         ("model_path: x\naudit: nothing\n", 2, "audit: invalid type"),
+        ("model_path: x\nmetadata:\n  performance: {a: []}\n", 3, "wanted a number or a text"),
         ("- model_path\n", 1, "a map of sections"),
         ("model_path", 1, "a map of sections"),
     ] {
@@ -183,6 +184,7 @@ fn a_value_out_of_range_is_told_with_its_place() {
         ("audit", "checksum: md5:00"),
         ("audit", "sparsity: {zero_share: 90}"),
         ("audit", "sparsity: {experts: 0}"),
+        ("metadata", "performance: {speed: .nan}"),
     ] {
         let text = format!("model_path: x\n\n{section}:\n  # here\n  {value}\n");
         let error = refused(&text);

@@ -3,7 +3,7 @@
 use super::audit::Audit;
 use super::checksum::Checksum;
 use super::runtime::Runtime;
-use super::{GpuMode, Policy, PolicyError, SparsityStrategy};
+use super::{Fact, GpuMode, Policy, PolicyError, SparsityStrategy};
 
 /// More threads than this are a typing error.
 const MAX_THREADS: u32 = 1024;
@@ -35,7 +35,10 @@ impl Policy {
         sampling.map_err(|source| PolicyError::Sampling { source, place: None })?;
         check_runtime(&self.runtime)?;
         check_gpu(&self.runtime)?;
-        check_audit(&self.audit)
+        check_audit(&self.audit)?;
+        let odd = |fact: &Fact| matches!(fact, Fact::Number(number) if !number.is_finite());
+        let finite = !self.metadata.performance.values().any(odd);
+        ensure(finite, "metadata.performance", "finite numbers", "one that is not")
     }
 }
 

@@ -221,7 +221,8 @@ impl Generation<'_> {
         for piece in self.by_ref() {
             text.push_str(&piece?);
         }
-        let finish_reason = self.run.finish_reason().cloned().ok_or(Error::Cancelled)?;
+        let finish_reason = self.run.finish_reason().cloned();
+        let finish_reason = finish_reason.expect("text that ends without an error has a reason");
         let tokens = self.run.completion().to_vec();
         Ok(Completion { text, tokens, finish_reason, metrics: self.metrics() })
     }

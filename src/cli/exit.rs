@@ -159,7 +159,9 @@ pub(super) fn coded(exit: Exit, error: impl Into<anyhow::Error>) -> anyhow::Erro
 }
 
 /// An error in what the user typed.
-pub(super) fn usage(message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> anyhow::Error {
+pub(super) fn usage(
+    message: impl fmt::Display + fmt::Debug + Send + Sync + 'static,
+) -> anyhow::Error {
     coded(Exit::Usage, anyhow::Error::msg(message))
 }
 

@@ -104,7 +104,9 @@ impl Plan {
         let trained = model.info().context_length;
         let window = args.ctx_size.unwrap_or(DEFAULT_WINDOW.min(trained));
         if window > trained {
-            note(&format!("warning: --ctx-size {window}, but the model was trained with {trained}"));
+            note(&format!(
+                "warning: --ctx-size {window}, but the model was trained with {trained}"
+            ));
         }
         let window = usize::try_from(window)?;
         let tokenizer = model.tokenizer()?;

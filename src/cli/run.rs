@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use powerinfer::{
-    ChatMessage, GenerateOptions, Generation, KvType, Model, Session, Timeout,
-};
+use powerinfer::{ChatMessage, GenerateOptions, Generation, KvType, Model, Session, Timeout};
 
 use super::exit::{self, Exit};
 use super::interrupt::Interrupt;
@@ -156,7 +154,9 @@ impl Text {
     fn new(args: &Args, settings: &Settings) -> anyhow::Result<Self> {
         let given = args.prompt.read()?;
         if args.is_chat() && given.as_ref().is_none_or(String::is_empty) {
-            return Err(exit::usage("--chat needs a question: give --prompt or --file, or pipe it in"));
+            return Err(exit::usage(
+                "--chat needs a question: give --prompt or --file, or pipe it in",
+            ));
         }
         Ok(match given {
             Some(prompt) => Self { prompt, echo: args.echo },
@@ -165,11 +165,7 @@ impl Text {
         })
     }
 
-    fn start<'s>(
-        &self,
-        args: &Args,
-        session: &'s mut Session,
-    ) -> anyhow::Result<Generation<'s>> {
+    fn start<'s>(&self, args: &Args, session: &'s mut Session) -> anyhow::Result<Generation<'s>> {
         let options = GenerateOptions::default().echo(self.echo).ignore_end(args.ignore_eos);
         if !args.is_chat() {
             return Ok(session.generate(&self.prompt, options)?);

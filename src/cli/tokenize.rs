@@ -103,8 +103,9 @@ fn text(args: &Args) -> anyhow::Result<String> {
     match (&args.text, &args.file) {
         (Some(text), _) => Ok(text.clone()),
         (None, Some(file)) => prompt::read_file(file),
-        (None, None) => prompt::piped()?
-            .ok_or_else(|| exit::usage("no text: give it as an argument, with --file, or pipe it in")),
+        (None, None) => prompt::piped()?.ok_or_else(|| {
+            exit::usage("no text: give it as an argument, with --file, or pipe it in")
+        }),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use powerinfer::{GgufFile, MetadataEntry, Model, ModelInfo, ModelOptions, TensorInfo};
+use powerinfer::{
+    GgufFile, MetadataEntry, MetadataType, MetadataValue, Model, ModelInfo, ModelOptions,
+    TensorInfo,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -198,12 +201,23 @@ fn row_bytes(tensor: &TensorInfo) -> f64 {
 /// A metadata value; of a long array, its beginning.
 pub(super) fn metadata_value(entry: &MetadataEntry<'_>) -> anyhow::Result<Value> {
     if !entry.is_array() {
-        return Ok(json!(entry.element(0)?));
+        return element(entry, 0);
     }
     let shown = entry.len().min(SHOWN);
-    let elements = (0..shown).map(|j| Ok(json!(entry.element(j)?)));
+    let elements = (0..shown).map(|j| element(entry, j));
     let elements: Vec<Value> = elements.collect::<anyhow::Result<_>>()?;
     Ok(json!({ "type": entry.kind().to_string(), "length": entry.len(), "first": elements }))
+}
+
+/// One element; single precision with no more digits than it has.
+fn element(entry: &MetadataEntry<'_>, j: u64) -> anyhow::Result<Value> {
+    let value = entry.element(j)?;
+    if let (MetadataType::F32, MetadataValue::Float(x)) = (entry.kind(), &value) {
+        #[expect(clippy::cast_possible_truncation, reason = "it was an f32 in the file")]
+        let digits = (*x as f32).to_string();
+        return Ok(digits.parse::<f64>().map_or(Value::Null, |x| json!(x)));
+    }
+    Ok(json!(value))
 }
 
 #[cfg(test)]

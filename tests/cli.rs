@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "tests say what they skip")]
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -23,7 +23,7 @@ fn powerinfer(arguments: &[&str]) -> Command {
 }
 
 fn run(arguments: &[&str]) -> Output {
-    powerinfer(arguments).output().unwrap()
+    powerinfer(arguments).output().expect("the binary runs")
 }
 
 fn code(output: &Output) -> i32 {
@@ -31,11 +31,11 @@ fn code(output: &Output) -> i32 {
 }
 
 fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
+    String::from_utf8(output.stdout.clone()).expect("stdout is text")
 }
 
 fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    String::from_utf8(output.stderr.clone()).expect("stderr is text")
 }
 
 /// What a run that has to succeed prints.
@@ -51,12 +51,12 @@ fn json(output: &Output) -> Value {
 }
 
 fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
+    path.to_str().expect("paths of tests are text")
 }
 
 fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = folder.path().join(name);
-    std::fs::write(&path, content).unwrap();
+    std::fs::write(&path, content).expect("the folder is ours");
     path
 }
 
@@ -195,27 +195,34 @@ fn ctrl_c_ends_a_reply_with_its_metrics() {
     let folder = TempDir::new().unwrap();
     let model = folder.path().join("long.gguf");
     SyntheticSpec { shape, ..tiny }.write(&model).unwrap();
+    let arguments = ["-m", text(&model), "-p", "a", "--ignore-eos", "-n", "29000", "-t", "1"];
     for more in [&[][..], &["--json"]] {
-        let arguments = ["-m", text(&model), "-p", "a", "--ignore-eos", "-n", "29000", "-t", "1"];
         let mut child = powerinfer(&[&arguments, more].concat())
+            .env("RUST_LOG", "powerinfer=debug")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
         if more.is_empty() {
             child.stdout.as_mut().unwrap().read_exact(&mut [0; 20]).unwrap();
         } else {
-            // Nothing is printed before the end; the handler is there once the log says so.
-            std::thread::sleep(std::time::Duration::from_secs(1));
+            // Nothing is printed before the end, so the log has to tell where it is.
+            let mut line = String::new();
+            while !line.contains("model loaded") {
+                line.clear();
+                assert_ne!(errors.read_line(&mut line).unwrap(), 0, "the model is loaded");
+            }
         }
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert_eq!(code(&output), 130, "{}", stderr(&output));
+        let mut messages = String::new();
+        errors.read_to_string(&mut messages).unwrap();
+        assert_eq!(code(&output), 130, "{messages}");
         if more.is_empty() {
-            assert!(stderr(&output).contains("tok/s"), "{}", stderr(&output));
-            assert!(stderr(&output).contains("cancelled"), "{}", stderr(&output));
+            assert!(messages.contains("tok/s") && messages.contains("cancelled"), "{messages}");
         } else {
-            assert_eq!(json(&output)["finish_reason"], "cancelled");
+            assert_eq!(json(&output)["finish_reason"], "cancelled", "{messages}");
         }
     }
 }

@@ -418,6 +418,32 @@ void axpy_does_not_depend_on_splits_tokens_or_zeros() {
     }
 }
 
+// A zero coefficient skips its term, even where 0 * w would be NaN.
+void zero_coefficients_hide_any_weight() {
+    Random random(14);
+    for (const Ops* ops : tables()) {
+        for (DType type : twin::kWeightTypes) {
+            for (int n_tokens : {1, 3}) {
+                Axpy a = random_axpy(type, 512, n_tokens, random);
+                const size_t odd = a.ids.size() / 2;
+                const size_t first = static_cast<size_t>(a.ids[odd]) * a.m.stride();
+                std::fill_n(a.m.bytes.begin() + static_cast<ptrdiff_t>(first), a.m.stride(), 0xff);
+                CHECK(std::isnan(a.m.values(a.ids[odd])[5]));
+                for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t) {
+                    a.coef[t * a.ids.size() + odd] = t == 1 ? -0.0f : 0.0f;
+                }
+                CHECK_MSG(
+                    same_bits(a.run(*ops), axpy_twin(a)),
+                    "%s %s tokens %d",
+                    ops->name,
+                    dtype_info(type).name,
+                    n_tokens
+                );
+            }
+        }
+    }
+}
+
 void q16_has_the_same_bits_everywhere() {
     Random random(8);
     constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -669,6 +695,7 @@ int main() {
     CHECK_RUN(dequantize_is_the_rounded_exact_value);
     CHECK_RUN(axpy_has_the_same_bits_everywhere);
     CHECK_RUN(axpy_does_not_depend_on_splits_tokens_or_zeros);
+    CHECK_RUN(zero_coefficients_hide_any_weight);
     CHECK_RUN(q16_has_the_same_bits_everywhere);
     CHECK_RUN(q16_rounds_to_nearest);
     CHECK_RUN(non_finite_activations_reach_the_result);

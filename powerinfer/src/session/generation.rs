@@ -104,6 +104,9 @@ impl Session {
     /// Answers a conversation by the model's chat template. What a turn shares with the one before
     /// is not computed again.
     ///
+    /// Templates spell turns with control tokens, so control tokens that a message spells count too:
+    /// remove them from what users write if they may not speak for others.
+    ///
     /// # Errors
     ///
     /// As for [`generate`](Self::generate), and [`Error::ChatTemplate`] if the file has no template
@@ -216,12 +219,14 @@ impl Generation<'_> {
     /// # Errors
     ///
     /// What a piece can be; see [`Session::generate`].
+    #[expect(clippy::missing_panics_doc, reason = "cannot: text ends with a reason or an error")]
     pub fn complete(mut self) -> Result<Completion, Error> {
         let mut text = String::new();
         for piece in self.by_ref() {
             text.push_str(&piece?);
         }
-        let finish_reason = self.run.finish_reason().cloned().ok_or(Error::Cancelled)?;
+        let finish_reason = self.run.finish_reason().cloned();
+        let finish_reason = finish_reason.expect("text that ends without an error has a reason");
         let tokens = self.run.completion().to_vec();
         Ok(Completion { text, tokens, finish_reason, metrics: self.metrics() })
     }

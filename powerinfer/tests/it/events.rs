@@ -91,3 +91,17 @@ fn every_text_of_a_batch_is_one_event() {
     });
     assert_eq!(events.len(), 3, "{events:?}");
 }
+
+#[test]
+fn an_event_names_policy_and_checksum() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/models/demo.yaml");
+    let policy = powerinfer::Policy::from_file(path).unwrap();
+    let events = events(|| {
+        let mut session = powerinfer::Session::open(&policy).unwrap();
+        session.generate(PROMPT, greedy(3)).unwrap().complete().unwrap();
+    });
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(event["policy_hash"], policy.hash());
+    assert_eq!(Some(&event["checksum"]), policy.audit.checksum.as_ref());
+    assert_eq!(Some(&event["model_version"]), policy.audit.model_version.as_ref());
+}

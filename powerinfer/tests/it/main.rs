@@ -1,6 +1,11 @@
 //! Integration tests of the safe crate, one binary.
 
 #![expect(clippy::print_stdout, reason = "tests say what they skip and how long loading takes")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_assert_message,
+    reason = "helpers of tests fail like tests: by panicking where the fault is"
+)]
 
 mod cancel;
 mod chat;
@@ -11,8 +16,10 @@ mod events;
 mod file;
 mod generation;
 mod gguf_meta;
+mod golden;
 mod ownership;
 mod parallel;
+mod policy;
 mod reuse;
 mod support;
 mod tokenizer;

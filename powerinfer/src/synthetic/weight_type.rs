@@ -59,7 +59,7 @@ impl WeightType {
     }
 
     /// What the core says about the type.
-    pub(super) fn dtype(self) -> DType {
+    pub fn dtype(self) -> DType {
         let id = match self {
             Self::F32 => 0,
             Self::F16 => 1,

@@ -1,0 +1,178 @@
+//! The command line: what there is to say, and what each command does with it.
+
+mod bench;
+mod bench_measure;
+mod bench_model;
+mod completions;
+mod exit;
+mod inspect;
+mod inspect_facts;
+mod interrupt;
+mod logging;
+mod logits;
+mod model_args;
+mod npy;
+mod output;
+mod perplexity;
+mod process_memory;
+mod prompt;
+mod reply;
+mod run;
+mod sampling_args;
+mod schema;
+mod session_args;
+mod settings;
+mod tokenize;
+mod validate;
+mod version;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+use logging::LogFormat;
+
+/// Runs ReLU-sparse large language models fast on one ordinary machine.
+///
+/// Without a command, `run` is meant; without any argument, the built-in demo model tells a story.
+#[derive(Debug, Parser)]
+#[command(name = "powerinfer", version, long_version = version::long(), after_help = exit::help())]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Form of the log on stderr; RUST_LOG says how much of it there is [default: text].
+    #[arg(long, global = true, value_name = "FORMAT", env = "POWERINFER_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Continues a text or answers a question.
+    Run(Box<run::Args>),
+    /// Tells what is in a model file.
+    Inspect(inspect::Args),
+    /// Checks a policy, its model file and whether both fit this machine.
+    Validate(validate::Args),
+    /// Turns text into tokens and back.
+    Tokenize(tokenize::Args),
+    /// Measures how well a model predicts a text.
+    Perplexity(perplexity::Args),
+    /// Writes the logits of given tokens to a NumPy file.
+    Logits(logits::Args),
+    /// Measures speed, as a share of what the memory of this machine allows.
+    Bench(bench::Args),
+    /// Prints the JSON schema of policies.
+    Schema,
+    /// Prints a completion script for a shell.
+    Completions(completions::Args),
+}
+
+/// Parses the arguments, runs the command and reports how that went.
+pub(crate) fn main() -> ExitCode {
+    let cli = match parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let format = cli.log_format.unwrap_or_default();
+    let result = logging::start(format, cli.is_quiet()).and_then(|()| cli.run());
+    match result {
+        Ok(exit) => exit.into(),
+        // Whoever read the output has seen enough.
+        Err(error) if output::is_closed_pipe(&error) => Exit::Success.into(),
+        Err(error) => {
+            exit::report(&error);
+            Exit::of(&error).into()
+        }
+    }
+}
+
+/// Parses arguments, which mean `run` where they name no command.
+fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) if cli.command.is_some() => Ok(cli),
+        Ok(_) => Cli::try_parse_from(as_run(arguments)),
+        Err(error) if error.kind() == ErrorKind::UnknownArgument => {
+            // An option of `run`, unless the first argument is a command or a mistyped one.
+            let is_option = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-");
+            if arguments.get(1).is_some_and(is_option) {
+                Cli::try_parse_from(as_run(arguments))
+            } else {
+                Err(error)
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts `run` in front of the arguments.
+fn as_run(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    arguments.insert(1.min(arguments.len()), "run".into());
+    arguments
+}
+
+/// Prints what is wrong with the arguments, or the help that they ask for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell where printing fails.
+    let _ = error.print();
+    let _ = std::io::stdout().flush();
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() }
+}
+
+impl Cli {
+    fn is_quiet(&self) -> bool {
+        matches!(&self.command, Some(Command::Run(args)) if args.quiet)
+    }
+
+    fn run(self) -> anyhow::Result<Exit> {
+        match self.command {
+            Some(Command::Run(args)) => run::run(&args),
+            Some(Command::Inspect(args)) => inspect::run(&args),
+            Some(Command::Validate(args)) => validate::run(&args),
+            Some(Command::Tokenize(args)) => tokenize::run(&args),
+            Some(Command::Perplexity(args)) => perplexity::run(&args),
+            Some(Command::Logits(args)) => logits::run(&args),
+            Some(Command::Bench(args)) => bench::run(&args),
+            Some(Command::Schema) => schema::run(),
+            Some(Command::Completions(args)) => completions::run(&args),
+            None => Err(exit::usage("no command: see --help")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        let program = std::iter::once("powerinfer");
+        parse(program.chain(arguments.iter().copied()).map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_meant_where_no_command_is_named() {
+        for arguments in [&[][..], &["-p", "inspect"], &["--log-format", "json", "--top-k", "3"]] {
+            let cli = parsed(arguments).unwrap();
+            assert!(matches!(cli.command, Some(Command::Run(_))), "{arguments:?}");
+        }
+        let cli = parsed(&["--log-format", "json", "inspect", "x"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Inspect(_))), "a global option comes first");
+    }
+
+    #[test]
+    fn a_mistyped_command_is_not_a_prompt() {
+        let error = parsed(&["inspct", "x"]).unwrap_err();
+        assert!(error.to_string().contains("inspect"), "{error}");
+        assert!(parsed(&["--no-such-option"]).is_err());
+    }
+}

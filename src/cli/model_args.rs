@@ -1,0 +1,88 @@
+//! Options about the model: which file, and how its layers are computed.
+
+use std::path::{Path, PathBuf};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use powerinfer::{Model, ModelOptions, Strategy};
+
+use super::exit;
+
+/// How the model is loaded.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Model")]
+pub(super) struct LoadArgs {
+    /// How feed-forward layers are computed [default: predictor if the file has one, else exact
+    /// for sparse files and dense for plain ones].
+    #[arg(long, value_parser = strategy())]
+    pub(super) strategy: Option<Strategy>,
+    /// Score that selects a neuron, for the strategy `predictor`, which it implies [default: the
+    /// file's own, or 0].
+    #[arg(long, value_name = "SCORE", env = "POWERINFER_SPARSE_THRESHOLD")]
+    #[arg(allow_negative_numbers = true)]
+    pub(super) sparse_threshold: Option<f32>,
+    /// Locks the weights in memory [default: off].
+    #[arg(long)]
+    pub(super) mlock: bool,
+    /// Reads the whole file before it is used instead of on first use [default: off].
+    #[arg(long)]
+    pub(super) prefetch: bool,
+}
+
+/// A model file and how it is loaded, for the commands without a policy.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Model")]
+pub(super) struct ModelArgs {
+    /// The model file, GGUF or PWRI.
+    #[arg(short, long, value_name = "FILE")]
+    model: PathBuf,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+impl ModelArgs {
+    /// Loads the model.
+    pub(super) fn load(&self) -> anyhow::Result<Model> {
+        self.load.model(&self.model)
+    }
+}
+
+impl LoadArgs {
+    /// Loads a model file.
+    pub(super) fn model(&self, path: &Path) -> anyhow::Result<Model> {
+        Ok(Model::load_with(path, &self.options()?)?)
+    }
+
+    /// The options of the library.
+    pub(super) fn options(&self) -> anyhow::Result<ModelOptions> {
+        let options = ModelOptions::default().lock_memory(self.mlock).prefetch(self.prefetch);
+        let options = match self.strategy_or_implied()? {
+            Some(strategy) => options.strategy(strategy),
+            None => options,
+        };
+        Ok(match self.sparse_threshold {
+            Some(threshold) => options.sparse_threshold(threshold),
+            None => options,
+        })
+    }
+
+    /// The strategy that was asked for, in words or by a threshold.
+    pub(super) fn strategy_or_implied(&self) -> anyhow::Result<Option<Strategy>> {
+        let Some(threshold) = self.sparse_threshold else { return Ok(self.strategy) };
+        if !threshold.is_finite() {
+            return Err(exit::usage("--sparse-threshold: wanted a finite number"));
+        }
+        match self.strategy {
+            None | Some(Strategy::Predictor) => Ok(Some(Strategy::Predictor)),
+            Some(other) => Err(exit::usage(format!(
+                "--sparse-threshold (or POWERINFER_SPARSE_THRESHOLD) is for the strategy \
+                 `predictor`, found `{other}`: leave one of them out"
+            ))),
+        }
+    }
+}
+
+/// Reads the name of a strategy.
+pub(super) fn strategy() -> impl TypedValueParser<Value = Strategy> {
+    PossibleValuesParser::new(["dense", "exact", "predictor"])
+        .try_map(|name| name.parse::<Strategy>())
+}

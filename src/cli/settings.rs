@@ -1,0 +1,174 @@
+//! What `run` works with: defaults, then the policy, then the arguments.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use powerinfer::{
+    CacheMode, GpuMode, HostInfo, Model, ModelFacts, ModelOptions, Policy, PolicyNote,
+    SparsityStrategy, Strategy,
+};
+
+use super::exit;
+use super::interrupt::Interrupt;
+use super::run::Args;
+
+/// The demo model: see the policy for where it comes from.
+const DEMO_MODEL: &[u8] = include_bytes!("../../models/stories-relu.q8_0.powerinfer.gguf");
+const DEMO_POLICY: &str = include_str!("../../configs/models/demo.yaml");
+
+/// Engines that `--engine` may name.
+const ENGINES: [&str; 1] = ["powerinfer"];
+
+/// What is run, and how.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) policy: Policy,
+    source: Source,
+    cache: CacheMode,
+}
+
+/// Where the model comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The model inside of this program.
+    Demo,
+    /// A file that was named without a policy.
+    File,
+    /// The file of a policy.
+    Policy,
+}
+
+impl Settings {
+    /// Puts policy and arguments together and checks the result against itself and this machine.
+    pub(super) fn new(args: &Args) -> anyhow::Result<Self> {
+        let (source, mut policy) = start(args)?;
+        check_engine(args, &policy)?;
+        apply(args, &mut policy)?;
+        let validated = policy.validate().map_err(anyhow::Error::from);
+        if source == Source::Policy {
+            validated.context("the policy with the arguments cannot be used")?;
+        } else {
+            validated.map_err(|error| exit::coded(exit::Exit::Usage, error))?;
+        }
+        let cache = if args.verify { CacheMode::Force } else { CacheMode::Use };
+        Ok(Self { policy, source, cache })
+    }
+
+    /// Whether the model inside of this program is run.
+    pub(super) fn is_demo(&self) -> bool {
+        self.source == Source::Demo
+    }
+
+    /// Loads the model, and checks that it is the right one and fits.
+    pub(super) fn load(&self, args: &Args, interrupt: &Interrupt) -> anyhow::Result<Model> {
+        let interrupt = interrupt.clone();
+        let options = args.load.options()?.progress(move |_| {
+            if interrupt.has_come() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let options = self.with_strategy(options);
+        let model = match self.source {
+            Source::Policy => return Ok(Model::open_with(&self.policy, self.cache, options)?),
+            Source::Demo => Model::from_bytes(DEMO_MODEL, &options)?,
+            Source::File => Model::load_with(self.policy.resolved_model_path()?, &options)?,
+        };
+        warn_all(&self.policy.check_host(&HostInfo::detect())?);
+        warn_all(&self.policy.check_model(&ModelFacts::of(&model)?)?);
+        Ok(model)
+    }
+
+    /// The strategy and threshold of the policy, which has those of the arguments by now.
+    fn with_strategy(&self, options: ModelOptions) -> ModelOptions {
+        let sparsity = &self.policy.runtime.sparsity;
+        let options = options.strategy(match sparsity.strategy {
+            SparsityStrategy::Auto => Strategy::Default,
+            SparsityStrategy::Dense => Strategy::Dense,
+            SparsityStrategy::Exact => Strategy::Exact,
+            SparsityStrategy::Predictor => Strategy::Predictor,
+        });
+        match sparsity.threshold {
+            Some(threshold) => options.sparse_threshold(threshold),
+            None => options,
+        }
+    }
+}
+
+/// What there is before the arguments.
+fn start(args: &Args) -> anyhow::Result<(Source, Policy)> {
+    match (&args.config, &args.model) {
+        (Some(config), _) => {
+            let policy = Policy::from_file(config);
+            let policy = policy.with_context(|| format!("policy {}", config.display()))?;
+            Ok((Source::Policy, policy))
+        }
+        (None, Some(model)) => {
+            let mut policy = Policy::new(path_text(model)?);
+            policy.runtime.gpu = GpuMode::Off; // nobody asked for one
+            Ok((Source::File, policy))
+        }
+        (None, None) => {
+            let policy = Policy::from_yaml(DEMO_POLICY).context("the policy of the demo model")?;
+            Ok((Source::Demo, policy))
+        }
+    }
+}
+
+fn check_engine(args: &Args, policy: &Policy) -> anyhow::Result<()> {
+    let Some(engine) = &args.engine else { return Ok(()) };
+    if !ENGINES.contains(&engine.as_str()) {
+        let known = ENGINES.join(", ");
+        return Err(exit::usage(format!("unknown engine {engine:?}: known are {known}")));
+    }
+    let of_policy = serde_json::to_value(policy.engine)?;
+    if of_policy != engine.as_str() {
+        tracing::warn!("the policy is for the engine {of_policy}, run by `{engine}`");
+    }
+    Ok(())
+}
+
+/// Puts what the arguments say in the place of what the policy says.
+fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
+    if let (Some(_), Some(model)) = (&args.config, &args.model) {
+        // Relative to where we are, not to the policy's folder.
+        policy.model_path = path_text(&std::path::absolute(model)?)?;
+    }
+    let generation = &mut policy.generation;
+    args.sampling.apply(&mut generation.sampling);
+    generation.max_tokens = args.max_tokens.unwrap_or(generation.max_tokens);
+    if !args.stop.is_empty() {
+        generation.stop.clone_from(&args.stop);
+    }
+    let runtime = &mut policy.runtime;
+    runtime.threads = args.machine.threads.or(runtime.threads);
+    runtime.context_size = args.ctx_size.or(runtime.context_size);
+    runtime.prefill_batch = args.batch.unwrap_or(runtime.prefill_batch);
+    runtime.kv_type = args.kv_type.unwrap_or(runtime.kv_type);
+    runtime.timeout = args.timeout.or(runtime.timeout);
+    runtime.lock_memory |= args.load.mlock;
+    if let Some(strategy) = args.load.strategy_or_implied()? {
+        let threshold = if strategy == Strategy::Predictor {
+            args.load.sparse_threshold.or(runtime.sparsity.threshold)
+        } else {
+            None
+        };
+        runtime.sparsity.strategy = match strategy {
+            Strategy::Dense => SparsityStrategy::Dense,
+            Strategy::Exact => SparsityStrategy::Exact,
+            Strategy::Predictor => SparsityStrategy::Predictor,
+            _ => SparsityStrategy::Auto,
+        };
+        runtime.sparsity.threshold = threshold;
+    }
+    Ok(())
+}
+
+fn path_text(path: &std::path::Path) -> anyhow::Result<String> {
+    let text = PathBuf::from(path).into_os_string().into_string();
+    text.map_err(|path| exit::usage(format!("{}: wanted a path of UTF-8 text", path.display())))
+}
+
+fn warn_all(notes: &[PolicyNote]) {
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+}

@@ -1,1 +1,73 @@
 //! Safe API for sparse large-language-model inference.
+//!
+//! From a file to text:
+//!
+//! ```no_run
+//! use powerinfer::{Model, Sampling, SessionOptions};
+//!
+//! fn main() -> Result<(), powerinfer::Error> {
+//!     let model = Model::load("model.powerinfer.gguf")?;
+//!     let mut session = model.session(SessionOptions::default().context(2048))?;
+//!     for piece in session.generate("Once upon a time", Sampling::default())?.take(64) {
+//!         print!("{}", piece?);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A [`Model`] is immutable and shared; a [`Session`] runs it and is borrowed by one
+//! [`Generation`] at a time; a [`CancelHandle`] stops a session from another thread. Below the text
+//! level, [`Session::decode`] takes tokens and gives logits.
+//!
+//! Sparse models compute only the neurons that a token needs: [`Metrics`] say which share that was,
+//! and how many bytes had to move. Every generation ends with one `tracing` event of the target
+//! `powerinfer::generation`; messages of the native core have the target `powerinfer::core`.
+#![deny(unsafe_code)]
+
+mod batch;
+mod dtype;
+mod error;
+#[expect(unsafe_code, reason = "the one place that calls the C ABI")]
+mod ffi;
+mod file;
+mod metadata;
+mod metrics;
+mod model;
+mod model_options;
+mod model_text;
+mod report;
+mod sampling;
+mod session;
+mod text;
+
+pub use batch::{Batch, BatchToken, Output, Token};
+pub use dtype::{DType, cpu_name, measure_read_bandwidth};
+pub use error::Error;
+pub use ffi::{CoreError, CoreErrorKind};
+pub use file::{FileInfo, GgufFile, TensorInfo};
+pub use metadata::{Metadata, MetadataEntry, MetadataError, MetadataType, MetadataValue};
+pub use metrics::Metrics;
+pub use model::{Model, ModelInfo};
+pub use model_options::{LoadProgress, ModelOptions, Strategy, UnknownStrategy};
+pub use sampling::{
+    Mirostat, Sampled, Sampler, SamplerKind, Sampling, SamplingError, TokenLogprob,
+};
+pub use session::{
+    CancelHandle, Completion, EmbedOptions, FinishReason, GenerateOptions, Generation, KvType,
+    LayerStats, Pooling, Session, SessionOptions, Stats,
+};
+pub use text::{
+    ChatMessage, ChatRequest, ChatTemplate, ChatTemplateError, EmptyStopString, EncodeOptions,
+    StopMatcher, StopStep, TextDecoder, Tokenizer, TokenizerError, TokenizerSpec,
+};
+
+/// The thread rules of the C header, checked by the compiler.
+const _: () = {
+    const fn send_sync<T: Send + Sync + 'static>() {}
+    const fn send<T: Send + 'static>() {}
+    send_sync::<Model>();
+    send_sync::<GgufFile>();
+    send_sync::<CancelHandle>();
+    send_sync::<Error>();
+    send::<Session>();
+};

@@ -1,0 +1,61 @@
+//! The one structured log event of a generation.
+
+use crate::metrics::Metrics;
+
+/// Version of this crate, which builds its engine from source.
+const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What a session runs, as far as its policy or file says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Identity {
+    pub(crate) model: String,
+    pub(crate) model_version: Option<String>,
+    pub(crate) checksum: Option<String>,
+    pub(crate) policy_hash: Option<String>,
+}
+
+/// Reports a generation that ended, by `finish` or with an error.
+pub(crate) fn generation(identity: &Identity, metrics: &Metrics, outcome: Result<&str, &str>) {
+    let metrics = serde_json::to_string(metrics).expect("plain numbers have a JSON form");
+    let model_version = identity.model_version.as_deref();
+    let checksum = identity.checksum.as_deref();
+    let policy_hash = identity.policy_hash.as_deref();
+    match outcome {
+        Ok(finish_reason) => tracing::info!(
+            target: "powerinfer::generation",
+            event = "generation",
+            model = identity.model,
+            model_version,
+            checksum,
+            engine_version = ENGINE_VERSION,
+            policy_hash,
+            metrics,
+            success = true,
+            finish_reason,
+        ),
+        Err(error) => tracing::error!(
+            target: "powerinfer::generation",
+            event = "generation",
+            model = identity.model,
+            model_version,
+            checksum,
+            engine_version = ENGINE_VERSION,
+            policy_hash,
+            metrics,
+            success = false,
+            error,
+        ),
+    }
+}
+
+/// An error with all its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,308 @@
+//! One text at a time: the iterator over its pieces, and what is known when it ends.
+
+use std::time::Instant;
+
+use super::Session;
+use super::generate_options::{FinishReason, GenerateOptions};
+use super::meter::{Meter, TokenCounts};
+use super::run::Run;
+use crate::batch::{Batch, Token};
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::report;
+use crate::text::{ChatMessage, ChatRequest, ChatTemplate, EncodeOptions};
+
+/// The sequence that single texts are made in.
+const SEQUENCE: u32 = 0;
+
+/// A text in the making: an iterator over its pieces.
+///
+/// Nothing is computed before the first piece is asked for. Pieces are whole characters and never
+/// empty, and no piece holds part of a stop string. After an error the iterator ends. Dropping it
+/// ends the text where it is; the session is usable at once.
+///
+/// # Examples
+///
+/// ```no_run
+/// # let model = powerinfer::Model::load("model.gguf")?;
+/// # let mut session = model.session(Default::default())?;
+/// let mut generation = session.generate("Once", powerinfer::Sampling::greedy())?;
+/// for piece in generation.by_ref().take(16) {
+///     print!("{}", piece?);
+/// }
+/// println!("{} tokens", generation.tokens().len());
+/// # Ok::<(), powerinfer::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is computed before the first piece is asked for"]
+pub struct Generation<'s> {
+    session: &'s mut Session,
+    run: Run,
+    meter: Meter,
+    batch: Batch,
+    span: tracing::Span,
+    /// Tokens of the prompt that were in the cache already.
+    cached: usize,
+    has_failed: bool,
+    metrics: Option<Metrics>, // once it is over
+}
+
+/// A finished text.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Completion {
+    /// The text.
+    pub text: String,
+    /// Its tokens, without one that ended it.
+    pub tokens: Vec<Token>,
+    /// How it ended.
+    pub finish_reason: FinishReason,
+    /// What it cost.
+    pub metrics: Metrics,
+}
+
+impl Session {
+    /// Continues a text.
+    ///
+    /// # Errors
+    ///
+    /// Before anything is computed: [`Error::ContextFull`] if the prompt leaves no room in
+    /// the context for another token, [`Error::EmptyPrompt`], [`Error::Tokenizer`], [`Error::Sampling`],
+    /// [`Error::StopString`]. Pieces can be [`Error::Timeout`] or what
+    /// [`decode`](Self::decode) returns, but for a cancel and for the end of the context: they end
+    /// the text with a [`FinishReason`].
+    pub fn generate(
+        &mut self,
+        prompt: &str,
+        options: impl Into<GenerateOptions>,
+    ) -> Result<Generation<'_>, Error> {
+        let options = options.into().or(&self.defaults);
+        let tokens = self.encode(prompt, &options)?;
+        self.start(prompt, tokens, options)
+    }
+
+    /// Continues a text that is given as tokens.
+    ///
+    /// # Errors
+    ///
+    /// As for [`generate`](Self::generate), and [`Error::UnknownToken`].
+    pub fn generate_tokens(
+        &mut self,
+        prompt: &[Token],
+        options: impl Into<GenerateOptions>,
+    ) -> Result<Generation<'_>, Error> {
+        let options = options.into().or(&self.defaults);
+        let vocab_size = self.model.info().vocab_size;
+        if let Some(&token) = prompt.iter().find(|&&token| token >= vocab_size) {
+            return Err(Error::UnknownToken { token, vocab_size });
+        }
+        let text =
+            if options.echo { self.model.tokenizer()?.decode(prompt)? } else { String::new() };
+        self.start(&text, prompt.to_vec(), options)
+    }
+
+    /// Answers a conversation by the model's chat template. What a turn shares with the one before
+    /// is not computed again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`generate`](Self::generate), and [`Error::ChatTemplate`] if the file has no template
+    /// or it refuses the conversation.
+    pub fn generate_chat(
+        &mut self,
+        messages: &[ChatMessage],
+        options: impl Into<GenerateOptions>,
+    ) -> Result<Generation<'_>, Error> {
+        let model = self.model.clone();
+        self.generate_chat_with(model.chat_template()?, messages, options)
+    }
+
+    /// Answers a conversation by another template than the file's.
+    ///
+    /// # Errors
+    ///
+    /// As for [`generate_chat`](Self::generate_chat).
+    pub fn generate_chat_with(
+        &mut self,
+        template: &ChatTemplate,
+        messages: &[ChatMessage],
+        options: impl Into<GenerateOptions>,
+    ) -> Result<Generation<'_>, Error> {
+        let request =
+            ChatRequest { messages, add_generation_prompt: true, ..ChatRequest::default() };
+        let prompt = template.render(&request)?;
+        let mut options = options.into().or(&self.defaults);
+        // The template spells the turns with control tokens.
+        options.parse_special = Some(true);
+        let tokens = self.encode(&prompt, &options)?;
+        self.start(&prompt, tokens, options)
+    }
+
+    /// Turns a prompt into tokens as `options` say.
+    pub(super) fn encode(
+        &self,
+        prompt: &str,
+        options: &GenerateOptions,
+    ) -> Result<Vec<Token>, Error> {
+        let tokenizer = self.model.tokenizer()?;
+        let encode = EncodeOptions::default()
+            .add_bos(options.add_bos.unwrap_or(tokenizer.wants_bos()))
+            .parse_special(options.parse_special.unwrap_or(false));
+        Ok(tokenizer.encode(prompt, encode)?)
+    }
+
+    fn start(
+        &mut self,
+        prompt: &str,
+        tokens: Vec<Token>,
+        options: GenerateOptions,
+    ) -> Result<Generation<'_>, Error> {
+        let meter = Meter::new(self.model.load_time());
+        let run = Run::new(&self.model, self.capacity, options, prompt, tokens)?;
+        let span = tracing::info_span!(
+            "generation",
+            model = self.identity.model,
+            prompt_tokens = run.prompt().len(),
+            seed = run.seed(),
+        );
+        let cached = self.keep_common_prefix(SEQUENCE, run.prompt())?;
+        self.begin_run(meter.start())?;
+        Ok(Generation {
+            session: self,
+            run,
+            meter,
+            batch: Batch::new(),
+            span,
+            cached,
+            has_failed: false,
+            metrics: None,
+        })
+    }
+}
+
+impl Generation<'_> {
+    /// How the text ended; `None` while it goes on, after an error, and if it was left.
+    pub fn finish_reason(&self) -> Option<&FinishReason> {
+        self.run.finish_reason()
+    }
+
+    /// The tokens generated so far.
+    pub fn tokens(&self) -> &[Token] {
+        self.run.completion()
+    }
+
+    /// The tokens of the prompt.
+    pub fn prompt_tokens(&self) -> &[Token] {
+        self.run.prompt()
+    }
+
+    /// The seed of the draws: with the same seed, options and prompt comes the same text.
+    pub fn seed(&self) -> u64 {
+        self.run.seed()
+    }
+
+    /// What the generation cost so far, or altogether once it is over.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone().unwrap_or_else(|| self.measure())
+    }
+
+    /// A handle that stops this generation from any thread.
+    pub fn cancel_handle(&self) -> super::CancelHandle {
+        self.session.cancel_handle()
+    }
+
+    /// Computes the rest of the text.
+    ///
+    /// # Errors
+    ///
+    /// What a piece can be; see [`Session::generate`].
+    pub fn complete(mut self) -> Result<Completion, Error> {
+        let mut text = String::new();
+        for piece in self.by_ref() {
+            text.push_str(&piece?);
+        }
+        let finish_reason = self.run.finish_reason().cloned().ok_or(Error::Cancelled)?;
+        let tokens = self.run.completion().to_vec();
+        Ok(Completion { text, tokens, finish_reason, metrics: self.metrics() })
+    }
+
+    /// Computes what is pending and draws one token, or ends the text.
+    fn step(&mut self) -> Result<(), Error> {
+        let start = Instant::now();
+        self.batch.clear();
+        let n = self.session.extend_batch(&mut self.batch, SEQUENCE, self.run.tokens());
+        match self.session.decode(&self.batch) {
+            Ok(()) => {}
+            Err(Error::Cancelled) => {
+                self.run.end(FinishReason::Cancelled);
+                return Ok(());
+            }
+            Err(Error::ContextFull { .. }) if !self.run.completion().is_empty() => {
+                self.run.end(FinishReason::ContextFull);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        let last = u32::try_from(n - 1).expect("a batch is no longer than its context");
+        self.run.advance(self.session.logits(last)?)?;
+        let stats = self.session.stats();
+        self.meter.step(start.elapsed(), !self.run.completion().is_empty(), &stats);
+        Ok(())
+    }
+
+    /// Ends the run of the session and reports it, once.
+    fn close(&mut self, outcome: Result<&str, &str>) {
+        if self.metrics.is_some() {
+            return;
+        }
+        self.session.end_run();
+        let metrics = self.measure();
+        report::generation(&self.session.identity, &metrics, outcome);
+        self.metrics = Some(metrics);
+    }
+
+    fn measure(&self) -> Metrics {
+        let counts = TokenCounts {
+            prompt: self.run.prompt().len(),
+            cached: self.cached,
+            completion: self.run.completion().len(),
+        };
+        self.meter.finish(counts, &self.session.stats())
+    }
+}
+
+impl Iterator for Generation<'_> {
+    type Item = Result<String, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let span = self.span.clone();
+        let _entered = span.enter();
+        loop {
+            if let Some(text) = self.run.take_text() {
+                return Some(Ok(text));
+            }
+            if self.has_failed || self.run.finish_reason().is_some() {
+                return None;
+            }
+            if let Err(error) = self.step() {
+                self.has_failed = true;
+                self.close(Err(&report::chain(&error)));
+                return Some(Err(error));
+            }
+            if let Some(reason) = self.run.finish_reason() {
+                let reason = reason.to_string();
+                self.close(Ok(&reason));
+            }
+        }
+    }
+}
+
+impl std::iter::FusedIterator for Generation<'_> {}
+
+impl Drop for Generation<'_> {
+    fn drop(&mut self) {
+        let span = self.span.clone();
+        let _entered = span.enter();
+        self.close(Ok("dropped"));
+    }
+}

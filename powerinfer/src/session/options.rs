@@ -1,0 +1,133 @@
+//! Sizes and limits of a session.
+
+use std::time::Duration;
+
+use crate::ffi::ContextSettings;
+
+/// Element type of the KV cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum KvType {
+    /// Two bytes an element.
+    #[default]
+    F16,
+    /// Four bytes an element: exact.
+    F32,
+}
+
+impl KvType {
+    /// The number that files use for the type.
+    fn to_raw(self) -> u32 {
+        match self {
+            Self::F16 => 1,
+            Self::F32 => 0,
+        }
+    }
+}
+
+/// What [`Model::session`](crate::Model::session) may choose.
+///
+/// # Examples
+///
+/// ```
+/// use powerinfer::SessionOptions;
+///
+/// let options = SessionOptions::default().context(4096).threads(8);
+/// assert_eq!(options.sequences, 1);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionOptions {
+    /// Tokens that the KV cache holds, all sequences together; 0 takes the trained length.
+    pub context: u32,
+    /// Threads that compute; 0 takes one for each physical core that this process may use.
+    pub threads: u32,
+    /// Tokens computed together; longer batches are cut.
+    pub batch: u32,
+    /// Sequences that may be in the cache at the same time.
+    pub sequences: u32,
+    /// Element type of the KV cache.
+    pub kv_type: KvType,
+    /// Also computes every neuron, to count what a predictor misses. Slow.
+    pub audit: bool,
+    /// Ends a generation or an embedding that takes longer with
+    /// [`Error::Timeout`](crate::Error::Timeout). Single decodes are not limited.
+    pub timeout: Option<Duration>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            context: 0,
+            threads: 0,
+            batch: 512,
+            sequences: 1,
+            kv_type: KvType::F16,
+            audit: false,
+            timeout: None,
+        }
+    }
+}
+
+impl SessionOptions {
+    /// Sets how many tokens the KV cache holds.
+    #[must_use]
+    pub fn context(mut self, context: u32) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Sets how many threads compute.
+    #[must_use]
+    pub fn threads(mut self, threads: u32) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Sets how many tokens are computed together.
+    #[must_use]
+    pub fn batch(mut self, batch: u32) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Sets how many sequences may be in the cache at the same time.
+    #[must_use]
+    pub fn sequences(mut self, sequences: u32) -> Self {
+        self.sequences = sequences;
+        self
+    }
+
+    /// Sets the element type of the KV cache.
+    #[must_use]
+    pub fn kv_type(mut self, kv_type: KvType) -> Self {
+        self.kv_type = kv_type;
+        self
+    }
+
+    /// Sets whether the predictor's misses are counted.
+    #[must_use]
+    pub fn audit(mut self, audit: bool) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// Sets how long a generation or an embedding may take.
+    #[must_use]
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    pub(super) fn settings(self) -> ContextSettings {
+        ContextSettings {
+            n_ctx: self.context,
+            n_sequences: self.sequences,
+            n_batch: self.batch,
+            n_threads: self.threads,
+            kv_dtype: self.kv_type.to_raw(),
+            audit: self.audit,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Counters of a session: what was computed, read and skipped, and how long it took.
+
+use std::time::Duration;
+
+use crate::ffi::{RawLayerStats, RawStats};
+
+/// Counters since the session was opened or they were reset; the fields of `pi_stats`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Batches computed.
+    pub n_decode_calls: u64,
+    /// Tokens computed.
+    pub n_tokens: u64,
+    /// Weight bytes that had to move, each row once for each internal batch.
+    pub weight_bytes_read: u64,
+    /// Cache bytes that had to move.
+    pub kv_bytes_read: u64,
+    /// Time spent on embeddings.
+    pub embed_time: Duration,
+    /// Time spent on attention.
+    pub attention_time: Duration,
+    /// Time spent on predictors.
+    pub predictor_time: Duration,
+    /// Time spent on feed-forward layers.
+    pub ffn_time: Duration,
+    /// Time spent on logits.
+    pub output_time: Duration,
+    /// Neurons times layers times tokens.
+    pub neurons_total: u64,
+    /// Of these: tested, that is, the gate (without one: up) was computed.
+    pub neurons_candidate: u64,
+    /// Of these: not zero, so that the rest of the neuron was needed.
+    pub neurons_active: u64,
+    /// Audit only: neurons that a dense layer would find not zero.
+    pub audit_active: u64,
+    /// Audit only: of these, the ones that the predictor did not select.
+    pub audit_missed: u64,
+    /// Bytes allocated for the KV cache.
+    pub kv_bytes: u64,
+    /// Bytes allocated beside it.
+    pub scratch_bytes: u64,
+}
+
+/// Counters of one layer; the fields of `pi_layer_stats`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct LayerStats {
+    /// Neurons times tokens.
+    pub neurons_total: u64,
+    /// Of these: tested.
+    pub neurons_candidate: u64,
+    /// Of these: not zero.
+    pub neurons_active: u64,
+}
+
+impl Stats {
+    /// Share of the neurons that were not zero; `None` before anything was computed.
+    pub fn active_share(&self) -> Option<f64> {
+        share(self.neurons_active, self.neurons_total)
+    }
+
+    /// Share of the neurons that were tested; `None` before anything was computed.
+    pub fn candidate_share(&self) -> Option<f64> {
+        share(self.neurons_candidate, self.neurons_total)
+    }
+
+    /// Share of the active neurons that the predictor selected; `None` without an audit.
+    pub fn predictor_recall(&self) -> Option<f64> {
+        share(self.audit_missed, self.audit_active).map(|missed| 1.0 - missed)
+    }
+
+    /// What was counted between `earlier` and now. Allocated sizes stay as they are.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let n = |now: u64, then: u64| now.saturating_sub(then);
+        let t = |now: Duration, then: Duration| now.saturating_sub(then);
+        Self {
+            n_decode_calls: n(self.n_decode_calls, earlier.n_decode_calls),
+            n_tokens: n(self.n_tokens, earlier.n_tokens),
+            weight_bytes_read: n(self.weight_bytes_read, earlier.weight_bytes_read),
+            kv_bytes_read: n(self.kv_bytes_read, earlier.kv_bytes_read),
+            embed_time: t(self.embed_time, earlier.embed_time),
+            attention_time: t(self.attention_time, earlier.attention_time),
+            predictor_time: t(self.predictor_time, earlier.predictor_time),
+            ffn_time: t(self.ffn_time, earlier.ffn_time),
+            output_time: t(self.output_time, earlier.output_time),
+            neurons_total: n(self.neurons_total, earlier.neurons_total),
+            neurons_candidate: n(self.neurons_candidate, earlier.neurons_candidate),
+            neurons_active: n(self.neurons_active, earlier.neurons_active),
+            audit_active: n(self.audit_active, earlier.audit_active),
+            audit_missed: n(self.audit_missed, earlier.audit_missed),
+            kv_bytes: self.kv_bytes,
+            scratch_bytes: self.scratch_bytes,
+        }
+    }
+}
+
+impl LayerStats {
+    /// Share of the neurons that were not zero; `None` before anything was computed.
+    pub fn active_share(&self) -> Option<f64> {
+        share(self.neurons_active, self.neurons_total)
+    }
+
+    /// Share of the neurons that were tested; `None` before anything was computed.
+    pub fn candidate_share(&self) -> Option<f64> {
+        share(self.neurons_candidate, self.neurons_total)
+    }
+}
+
+impl From<RawStats> for Stats {
+    fn from(raw: RawStats) -> Self {
+        Self {
+            n_decode_calls: raw.n_decode_calls,
+            n_tokens: raw.n_tokens,
+            weight_bytes_read: raw.weight_bytes_read,
+            kv_bytes_read: raw.kv_bytes_read,
+            embed_time: Duration::from_nanos(raw.embed_ns),
+            attention_time: Duration::from_nanos(raw.attention_ns),
+            predictor_time: Duration::from_nanos(raw.predictor_ns),
+            ffn_time: Duration::from_nanos(raw.ffn_ns),
+            output_time: Duration::from_nanos(raw.output_ns),
+            neurons_total: raw.neurons_total,
+            neurons_candidate: raw.neurons_candidate,
+            neurons_active: raw.neurons_active,
+            audit_active: raw.audit_active,
+            audit_missed: raw.audit_missed,
+            kv_bytes: raw.kv_bytes,
+            scratch_bytes: raw.scratch_bytes,
+        }
+    }
+}
+
+impl From<RawLayerStats> for LayerStats {
+    fn from(raw: RawLayerStats) -> Self {
+        Self {
+            neurons_total: raw.neurons_total,
+            neurons_candidate: raw.neurons_candidate,
+            neurons_active: raw.neurons_active,
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_nothing_are_unknown() {
+        let stats = Stats::default();
+        assert_eq!((stats.active_share(), stats.predictor_recall()), (None, None));
+    }
+
+    #[test]
+    fn a_difference_counts_what_happened_between() {
+        let then = Stats { n_tokens: 3, kv_bytes: 10, ..Stats::default() };
+        let now = Stats { n_tokens: 8, kv_bytes: 10, neurons_total: 4, ..Stats::default() };
+        let between = now.since(&then);
+        assert_eq!((between.n_tokens, between.kv_bytes, between.neurons_total), (5, 10, 4));
+    }
+}

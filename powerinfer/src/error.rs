@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::ffi::{AbiMismatch, CoreError, CoreErrorKind};
 use crate::metadata::MetadataError;
+use crate::policy::PolicyError;
 use crate::sampling::SamplingError;
 use crate::text::{ChatTemplateError, EmptyStopString, TokenizerError};
 
@@ -46,6 +47,9 @@ pub enum Error {
     /// Sampling options are out of range or contradict each other.
     #[error("the sampling options cannot be used")]
     Sampling(#[from] SamplingError),
+    /// The policy cannot be used here, or the file is not the one that it means.
+    #[error("the policy cannot be used")]
+    Policy(#[from] PolicyError),
     /// A stop string is empty, so that it would stop everything.
     #[error("the stop strings cannot be used")]
     StopString(#[from] EmptyStopString),

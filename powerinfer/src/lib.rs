@@ -35,9 +35,12 @@ mod metrics;
 mod model;
 mod model_options;
 mod model_text;
+mod open;
+mod policy;
 mod report;
 mod sampling;
 mod session;
+pub mod synthetic;
 mod text;
 
 pub use batch::{Batch, BatchToken, Output, Token};
@@ -49,12 +52,17 @@ pub use metadata::{Metadata, MetadataEntry, MetadataError, MetadataType, Metadat
 pub use metrics::Metrics;
 pub use model::{Model, ModelInfo};
 pub use model_options::{LoadProgress, ModelOptions, Strategy, UnknownStrategy};
+pub use policy::{
+    Audit, CacheMode, Checksum, ChecksumOutcome, Engine, Fact, Generation as GenerationSection,
+    GpuMode, HostInfo, KvType, Metadata as MetadataSection, ModelFacts, Place, Policy, PolicyError,
+    PolicyNote, Runtime, Sparsity, SparsityFacts, SparsityStrategy, Timeout, verify_checksum,
+};
 pub use sampling::{
     Mirostat, Sampled, Sampler, SamplerKind, Sampling, SamplingError, TokenLogprob,
 };
 pub use session::{
-    CancelHandle, Completion, EmbedOptions, FinishReason, GenerateOptions, Generation, KvType,
-    LayerStats, Pooling, Session, SessionOptions, Stats,
+    CancelHandle, Completion, EmbedOptions, FinishReason, GenerateOptions, Generation, LayerStats,
+    Pooling, Session, SessionOptions, Stats,
 };
 pub use text::{
     ChatMessage, ChatRequest, ChatTemplate, ChatTemplateError, EmptyStopString, EncodeOptions,

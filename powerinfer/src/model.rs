@@ -13,6 +13,7 @@ use crate::ffi::{CoreErrorKind, LoadHooks, LogLevel, ModelHandle};
 use crate::file::GgufFile;
 use crate::model_options::{ModelOptions, Strategy};
 use crate::model_text;
+use crate::report::Identity;
 use crate::session::{Session, SessionOptions};
 use crate::text::{ChatTemplate, Tokenizer};
 
@@ -43,6 +44,7 @@ struct Inner {
     file: GgufFile,
     info: ModelInfo,
     load_time: Duration,
+    identity: Arc<Identity>,
     text: OnceCell<TextSide>,
     chat_template: OnceCell<ChatTemplate>,
 }
@@ -117,7 +119,7 @@ impl Model {
     /// are wrong, or memory cannot be locked; [`Error::Cancelled`] if the progress callback says so.
     pub fn load_with(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self, Error> {
         let start = Instant::now();
-        Self::from_file_since(GgufFile::open(path)?, options, start)
+        Self::new(GgufFile::open(path)?, options, start, Identity::default())
     }
 
     /// Loads a model from the bytes of a file, which are copied.
@@ -127,7 +129,7 @@ impl Model {
     /// What [`GgufFile::from_bytes`] returns, and as for [`load_with`](Self::load_with).
     pub fn from_bytes(bytes: &[u8], options: &ModelOptions) -> Result<Self, Error> {
         let start = Instant::now();
-        Self::from_file_since(GgufFile::from_bytes(bytes)?, options, start)
+        Self::new(GgufFile::from_bytes(bytes)?, options, start, Identity::default())
     }
 
     /// Loads the model of an open file.
@@ -136,13 +138,15 @@ impl Model {
     ///
     /// As for [`load_with`](Self::load_with), but for opening.
     pub fn from_file(file: GgufFile, options: &ModelOptions) -> Result<Self, Error> {
-        Self::from_file_since(file, options, Instant::now())
+        Self::new(file, options, Instant::now(), Identity::default())
     }
 
-    fn from_file_since(
+    /// Loads the model of a file that was asked for at `start`; names it in `identity`.
+    pub(crate) fn new(
         file: GgufFile,
         options: &ModelOptions,
         start: Instant,
+        mut identity: Identity,
     ) -> Result<Self, Error> {
         let name = model_text::name(&file);
         let span = tracing::info_span!("load", model = name);
@@ -155,6 +159,7 @@ impl Model {
             _ => Error::Load { model: name.clone(), source },
         })?;
         let info = ModelInfo::new(name, &handle);
+        identity.model.clone_from(&info.name);
         let load_time = start.elapsed();
         tracing::debug!(
             seconds = load_time.as_secs_f64(),
@@ -168,6 +173,7 @@ impl Model {
             file,
             info,
             load_time,
+            identity: Arc::new(identity),
             text: OnceCell::new(),
             chat_template: OnceCell::new(),
         };
@@ -223,6 +229,10 @@ impl Model {
     /// The token that is a line break, which penalties may spare.
     pub(crate) fn newline(&self) -> Result<Option<Token>, Error> {
         Ok(self.text_side()?.newline)
+    }
+
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.inner.identity
     }
 
     pub(crate) fn handle(&self) -> &ModelHandle {

@@ -22,7 +22,7 @@ pub(crate) use dtype::{
 pub use error::{CoreError, CoreErrorKind};
 pub(crate) use file::FileHandle;
 pub(crate) use model::{ModelHandle, ModelSettings};
-pub(crate) use system::peak_memory_bytes;
+pub(crate) use system::{memory_bytes, peak_memory_bytes};
 
 /// The library that is linked and these bindings were made from different headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

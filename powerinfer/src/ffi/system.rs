@@ -21,3 +21,19 @@ pub(crate) fn peak_memory_bytes() -> Option<u64> {
 pub(crate) fn peak_memory_bytes() -> Option<u64> {
     None
 }
+
+/// Memory of this machine in bytes, where the system tells it.
+#[cfg(unix)]
+pub(crate) fn memory_bytes() -> Option<u64> {
+    // SAFETY: takes a number and returns a number; unknown names give -1.
+    let pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
+    // SAFETY: as above.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(pages).ok()?.checked_mul(u64::try_from(page).ok()?)
+}
+
+/// Memory of this machine: not told by this system.
+#[cfg(not(unix))]
+pub(crate) fn memory_bytes() -> Option<u64> {
+    None
+}

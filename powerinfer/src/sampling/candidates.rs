@@ -27,15 +27,41 @@ fn best_first(a: &Candidate, b: &Candidate) -> Ordering {
 pub(super) struct Candidates {
     list: Vec<Candidate>,
     ranked: usize,
+    maxima: Vec<f32>, // (vocabulary / BLOCK,) scratch
 }
+
+/// Logits whose maximum is taken together to find a bound for the best ones.
+const BLOCK: usize = 64;
 
 impl Candidates {
     /// Starts a step with the tokens whose logit is above negative infinity.
     pub(super) fn fill(&mut self, logits: &[f32]) {
+        self.fill_from(logits, f32::NEG_INFINITY);
+    }
+
+    /// Starts a step with at least the `k` best of these tokens, all that tie included.
+    ///
+    /// Cheap for a large vocabulary: there are `k` blocks whose maximum is at least the `k`-th
+    /// largest maximum, so no smaller logit is among the `k` best.
+    pub(super) fn fill_best(&mut self, logits: &[f32], k: usize) {
+        let maximum = |block: &[f32]| block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        self.maxima.clear();
+        self.maxima.extend(logits.chunks(BLOCK).map(maximum));
+        if k == 0 || k > self.maxima.len() {
+            return self.fill(logits);
+        }
+        let (_, bound, _) = self.maxima.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
+        let bound = *bound;
+        self.fill_from(logits, bound);
+    }
+
+    /// Lists the tokens with a logit of at least `bound` and above negative infinity.
+    fn fill_from(&mut self, logits: &[f32], bound: f32) {
         self.list.clear();
+        self.list.reserve(logits.len()); // once for all steps
         self.ranked = 0;
-        let finite = (0u32..).zip(logits).filter(|&(_, &logit)| logit > f32::NEG_INFINITY);
-        self.list.reserve(logits.len());
+        let wanted = |logit: f32| logit >= bound && logit > f32::NEG_INFINITY;
+        let finite = (0u32..).zip(logits).filter(|&(_, &logit)| wanted(logit));
         // Adding zero turns -0.0 into 0.0, which must tie.
         self.list.extend(finite.map(|(token, &logit)| Candidate {
             token,

@@ -120,14 +120,13 @@ impl Sampler {
         if logits.len() != self.vocab_size {
             return Err(SamplingError::LogitCount { wanted: self.vocab_size, found: logits.len() });
         }
-        check_finite(logits)?;
         let (options, history) = (&self.options, &self.history);
         penalties::adjust(&mut self.adjusted, logits, options, history, self.newline);
         let best = best_token(&self.adjusted)?;
         if self.options.temperature == 0.0 {
             return Ok(best);
         }
-        self.candidates.fill(&self.adjusted);
+        self.fill_candidates();
         let point = self.random.unit();
         Ok(match self.options.mirostat {
             Mirostat::Off => self.draw_filtered(point).token,
@@ -149,6 +148,17 @@ impl Sampler {
         let token = self.sample(logits)?;
         let logprob = logprobs::rank(&mut self.top, logits, n, token);
         Ok(Sampled { token, logprob, top: &self.top })
+    }
+
+    /// Lists the candidates, leaving out those that a top-k at the start would remove.
+    fn fill_candidates(&mut self) {
+        let options = &self.options;
+        let top_k_first = options.order.first() == Some(&SamplerKind::TopK);
+        if top_k_first && options.mirostat == Mirostat::Off {
+            self.candidates.fill_best(&self.adjusted, options.top_k as usize);
+        } else {
+            self.candidates.fill(&self.adjusted);
+        }
     }
 
     fn draw_filtered(&mut self, point: f64) -> Candidate {
@@ -183,19 +193,20 @@ impl Sampler {
 /// The lowest token with the highest logit; refuses logits that make no distribution.
 fn best_token(logits: &[f32]) -> Result<u32, SamplingError> {
     check_finite(logits)?;
-    let mut best = (0, f32::NEG_INFINITY);
-    for (token, &logit) in (0u32..).zip(logits) {
-        if logit > best.1 {
-            best = (token, logit);
-        }
-    }
-    if best.1 == f32::NEG_INFINITY {
-        return Err(SamplingError::NoCandidate { count: logits.len() });
-    }
-    Ok(best.0)
+    let best = logits.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
+    (0u32..)
+        .zip(logits)
+        .find(|&(_, &logit)| logit >= best && logit > f32::NEG_INFINITY)
+        .map(|(token, _)| token)
+        .ok_or(SamplingError::NoCandidate { count: logits.len() })
 }
 
 fn check_finite(logits: &[f32]) -> Result<(), SamplingError> {
+    #[expect(clippy::needless_bitwise_bool, reason = "no early end, so it runs on many at once")]
+    let fine = logits.iter().fold(true, |fine, &logit| fine & (logit < f32::INFINITY));
+    if fine {
+        return Ok(());
+    }
     let bad = |logit: f32| logit.is_nan() || logit == f32::INFINITY;
     match (0u32..).zip(logits).find(|&(_, &logit)| bad(logit)) {
         Some((token, &found)) => Err(SamplingError::LogitNotFinite { token, found }),

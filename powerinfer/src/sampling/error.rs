@@ -14,7 +14,7 @@ pub enum SamplingError {
         /// The range in words.
         wanted: &'static str,
         /// The value that was given.
-        found: f64,
+        found: f32,
     },
     /// An option names a token that the vocabulary does not have.
     #[error("{field}: wanted a token below the vocabulary size {vocab_size}, found {token}")]

@@ -150,6 +150,17 @@ proptest! {
     }
 
     #[test]
+    fn listing_the_best_loses_none(logits in some_logits(), k in 0u32..20) {
+        let mut candidates = Candidates::default();
+        candidates.fill_best(&logits, k as usize);
+        filters::top_k(&mut candidates, k);
+        candidates.rank(candidates.len());
+        let found: Vec<u32> = candidates.as_slice().iter().map(|c| c.token).collect();
+        let k = if k == 0 { logits.len() } else { k as usize };
+        prop_assert_eq!(found, naive_top_k(&logits, k));
+    }
+
+    #[test]
     fn top_p_agrees(logits in some_logits(), p in 0.001f64..0.999) {
         agree(&left(&logits, |c| filters::top_p(c, p)), naive_top_p(&logits, p))?;
     }

@@ -57,7 +57,7 @@ fn check(
     if accepts(value) {
         return Ok(());
     }
-    Err(SamplingError::OutOfRange { field, wanted, found: f64::from(value) })
+    Err(SamplingError::OutOfRange { field, wanted, found: value })
 }
 
 fn check_order(order: &[SamplerKind]) -> Result<(), SamplingError> {
@@ -85,7 +85,7 @@ pub(super) fn check_token(
 mod tests {
     use super::*;
 
-    fn refused(sampling: &Sampling) -> (&'static str, f64) {
+    fn refused(sampling: &Sampling) -> (&'static str, f32) {
         match sampling.validate(100) {
             Err(SamplingError::OutOfRange { field, found, .. }) => (field, found),
             other => panic!("{other:?}"),
@@ -170,5 +170,7 @@ mod tests {
             error.to_string(),
             "temperature: wanted a finite number, 0 (greedy) or above, found -1"
         );
+        let error = Sampling::default().top_p(1.1).validate(10).unwrap_err();
+        assert_eq!(error.to_string(), "top_p: wanted above 0, at most 1, found 1.1");
     }
 }

@@ -19,7 +19,7 @@ pub use embed::{EmbedOptions, Pooling};
 pub use generate_options::{FinishReason, GenerateOptions};
 pub use generation::{Completion, Generation};
 pub use interrupt::CancelHandle;
-pub use options::{KvType, SessionOptions};
+pub use options::SessionOptions;
 pub use stats::{LayerStats, Stats};
 
 use crate::batch::{Batch, Output, Token};
@@ -94,21 +94,20 @@ impl Session {
     pub(crate) fn new(model: Model, options: SessionOptions) -> Result<Self, Error> {
         let context = ContextHandle::new(model.handle(), options.settings());
         let context = context.map_err(Error::Session)?;
-        let identity = Identity { model: model.info().name.clone(), ..Identity::default() };
-        let length = match options.context {
-            0 => model.info().context_length,
-            length => length,
-        };
+        let identity = model.identity().clone();
+        let length = [options.text_length, options.context, model.info().context_length]
+            .into_iter()
+            .find(|&length| length > 0);
         Ok(Self {
             interrupt: Interrupt::new(context.cancel_ref()),
             watchdog: None,
             histories: vec![Vec::new(); to_usize(options.sequences)],
-            capacity: to_usize(length),
+            capacity: to_usize(length.unwrap_or(0)),
             context,
             model,
             options,
             defaults: GenerateOptions::default(),
-            identity: Arc::new(identity),
+            identity,
             scratch: Scratch::default(),
         })
     }
@@ -123,8 +122,8 @@ impl Session {
         &self.options
     }
 
-    /// Tokens that a text can have, prompt and completion together: the context asked for, or the
-    /// trained length.
+    /// Tokens that a text can have, prompt and completion together: the length or context asked
+    /// for, else the trained one.
     pub fn capacity(&self) -> usize {
         self.capacity
     }

@@ -3,28 +3,7 @@
 use std::time::Duration;
 
 use crate::ffi::ContextSettings;
-
-/// Element type of the KV cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum KvType {
-    /// Two bytes an element.
-    #[default]
-    F16,
-    /// Four bytes an element: exact.
-    F32,
-}
-
-impl KvType {
-    /// The number that files use for the type.
-    fn to_raw(self) -> u32 {
-        match self {
-            Self::F16 => 1,
-            Self::F32 => 0,
-        }
-    }
-}
+use crate::policy::KvType;
 
 /// What [`Model::session`](crate::Model::session) may choose.
 ///
@@ -41,6 +20,8 @@ impl KvType {
 pub struct SessionOptions {
     /// Tokens that the KV cache holds, all sequences together; 0 takes the trained length.
     pub context: u32,
+    /// Tokens that one text may have, prompt and completion together; 0 allows all of the context.
+    pub text_length: u32,
     /// Threads that compute; 0 takes one for each physical core that this process may use.
     pub threads: u32,
     /// Tokens computed together; longer batches are cut.
@@ -60,6 +41,7 @@ impl Default for SessionOptions {
     fn default() -> Self {
         Self {
             context: 0,
+            text_length: 0,
             threads: 0,
             batch: 512,
             sequences: 1,
@@ -75,6 +57,13 @@ impl SessionOptions {
     #[must_use]
     pub fn context(mut self, context: u32) -> Self {
         self.context = context;
+        self
+    }
+
+    /// Sets how many tokens one text may have.
+    #[must_use]
+    pub fn text_length(mut self, text_length: u32) -> Self {
+        self.text_length = text_length;
         self
     }
 
@@ -126,8 +115,16 @@ impl SessionOptions {
             n_sequences: self.sequences,
             n_batch: self.batch,
             n_threads: self.threads,
-            kv_dtype: self.kv_type.to_raw(),
+            kv_dtype: kv_dtype(self.kv_type),
             audit: self.audit,
         }
+    }
+}
+
+/// The number that files use for the type.
+fn kv_dtype(kv_type: KvType) -> u32 {
+    match kv_type {
+        KvType::F16 => 1,
+        KvType::F32 => 0,
     }
 }

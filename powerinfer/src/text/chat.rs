@@ -94,6 +94,18 @@ pub enum ChatTemplateError {
 }
 
 /// A template from a model file, ready to be filled. Shared between threads freely.
+///
+/// # Examples
+///
+/// ```
+/// # use powerinfer::{ChatMessage, ChatRequest, ChatTemplate};
+/// let text = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}";
+/// let template = ChatTemplate::new(text, "<s>", "</s>")?;
+/// let messages = [ChatMessage::new("user", "Hi")];
+/// let request = ChatRequest { messages: &messages, ..ChatRequest::default() };
+/// assert_eq!(template.render(&request)?, "<|user|>Hi</s>");
+/// # Ok::<(), powerinfer::ChatTemplateError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,

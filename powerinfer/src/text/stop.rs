@@ -13,6 +13,17 @@ pub struct EmptyStopString {
 /// Text that may turn out to begin a stop string is held back until that is decided. Of several
 /// stop strings the one that is complete first counts, and of those complete at one place the
 /// longest; so the result does not depend on how the text is cut into pieces.
+///
+/// # Examples
+///
+/// ```
+/// # use powerinfer::StopMatcher;
+/// let mut matcher = StopMatcher::new(["\nUser:"])?;
+/// assert_eq!(matcher.push("Hello.\nUs").text, "Hello.");
+/// let step = matcher.push("er: And");
+/// assert_eq!((step.text, step.stop), ("", Some(0)));
+/// # Ok::<(), powerinfer::EmptyStopString>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct StopMatcher {
     stops: Vec<String>,

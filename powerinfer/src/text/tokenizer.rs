@@ -39,6 +39,22 @@ impl EncodeOptions {
 }
 
 /// A model's tokenizer. Cheap to clone, and shared between threads freely.
+///
+/// # Examples
+///
+/// ```
+/// # use powerinfer::{EncodeOptions, Tokenizer, TokenizerSpec};
+/// let spec = TokenizerSpec {
+///     model: "llama".into(),
+///     tokens: ["▁", "h", "i", "hi", "▁hi"].map(|token| token.as_bytes().to_vec()).into(),
+///     ..TokenizerSpec::default()
+/// };
+/// let tokenizer = Tokenizer::new(&spec)?;
+/// let ids = tokenizer.encode("hi", EncodeOptions::default())?;
+/// assert_eq!(ids, [4]);
+/// assert_eq!(tokenizer.decode(&ids)?, "hi");
+/// # Ok::<(), powerinfer::TokenizerError>(())
+/// ```
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<Inner>,

@@ -16,4 +16,5 @@ mod parallel;
 mod reuse;
 mod support;
 mod tokenizer;
+mod tokenizer_rules;
 mod tokens;

@@ -21,6 +21,7 @@ namespace {
 constexpr uint32_t kDefaultAlignment = 32;
 constexpr uint32_t kMinAlignment = 8;
 constexpr uint32_t kMaxAlignment = 65536;
+
 // Indices of `items`, names ascending. Sorted rather than hashed, so that no file can choose
 // colliding names.
 template <typename Item>

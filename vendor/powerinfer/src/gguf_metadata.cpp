@@ -16,6 +16,8 @@ struct MetaTypeInfo {
     size_t n_bytes; // of one element; 0 when it varies
 };
 
+constexpr uint64_t kStringLengthBytes = 8;
+
 // By id.
 constexpr std::array<MetaTypeInfo, 13> kMetaTypes = {{
     {"u8", 1},
@@ -48,11 +50,10 @@ uint32_t read_type(Cursor& in, const char* what, std::string_view key) {
 
 void read_elements(Cursor& in, MetaValue& value) {
     value.data = in.here();
-    // Of a string, its length.
-    const uint64_t min_bytes = std::max(meta_type_bytes(value.type), size_t{1});
     const bool is_string = value.type == MetaType::string;
+    const uint64_t min_bytes = is_string ? kStringLengthBytes : meta_type_bytes(value.type);
     PI_CHECK(
-        value.n <= in.n_left() / (is_string ? 8 : min_bytes),
+        value.n <= in.n_left() / min_bytes,
         format,
         "%s wants %" PRIu64 " elements of type %s at offset %" PRIu64
         ", but the file ends after %zu bytes: the download is probably incomplete",

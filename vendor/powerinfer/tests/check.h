@@ -108,8 +108,8 @@ inline int finish() {
 
 #define CHECK_EQ(left, right)                                                                      \
     do {                                                                                           \
-        const auto& check_left = (left);                                                           \
-        const auto& check_right = (right);                                                         \
+        const auto check_left = (left);                                                            \
+        const auto check_right = (right);                                                          \
         const bool check_ok = check_left == check_right;                                           \
         ::check::report(                                                                           \
             check_ok,                                                                              \

@@ -1,0 +1,89 @@
+//! The section `runtime`: what of the machine may be used, and how.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Sparsity, Timeout};
+
+/// Whether a GPU is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum GpuMode {
+    /// Without one, nothing runs.
+    Required,
+    /// Used if there is one; a note says so if not.
+    #[default]
+    Preferred,
+    /// Never used.
+    Off,
+}
+
+impl GpuMode {
+    /// The name used in policies.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Preferred => "preferred",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// The type of the keys and values in the attention cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum KvType {
+    /// Half precision.
+    #[default]
+    F16,
+    /// Single precision.
+    F32,
+}
+
+/// What of the machine may be used, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Runtime {
+    /// Threads that compute; none takes as many as the host has processors.
+    pub threads: Option<u32>,
+    /// Whether a GPU is used.
+    pub gpu: GpuMode,
+    /// Layers whose attention runs on the GPU; none lets the budget decide.
+    pub gpu_layers: Option<u32>,
+    /// GPU memory that may be used, in GiB; none takes what is free.
+    pub vram_budget_gb: Option<f64>,
+    /// Sequences that are generated in parallel.
+    pub batch_size: u32,
+    /// Tokens of a prompt that are processed at a time.
+    pub prefill_batch: u32,
+    /// Tokens that a sequence may hold; none takes the model's.
+    pub context_size: Option<u32>,
+    /// Ends a generation with an error after this time.
+    pub timeout: Option<Timeout>,
+    /// Which neurons are read.
+    pub sparsity: Sparsity,
+    /// Type of the attention cache.
+    pub kv_type: KvType,
+    /// Whether the weights are locked into memory.
+    pub lock_memory: bool,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self {
+            threads: None,
+            gpu: GpuMode::default(),
+            gpu_layers: None,
+            vram_budget_gb: None,
+            batch_size: 1,
+            prefill_batch: 512,
+            context_size: None,
+            timeout: None,
+            sparsity: Sparsity::default(),
+            kv_type: KvType::default(),
+            lock_memory: false,
+        }
+    }
+}

@@ -38,7 +38,18 @@ powerinfer-sys = { path = "../powerinfer-sys" }
 
 [workspace]
 END
-cp examples/generate.rs "$work/consumer/src/main.rs"
-text="$(cd "$work/consumer" && cargo run --quiet)"
-[ -n "$text" ] || { echo "the packaged crates generate no text" >&2; exit 1; }
-echo "$text"
+cat >"$work/consumer/src/main.rs" <<'END'
+use powerinfer::{Error, Model, Sampling, SessionOptions};
+
+fn main() -> Result<(), Error> {
+    let model = Model::load(std::env::args_os().nth(1).expect("a model"))?;
+    let mut session = model.session(SessionOptions::default())?;
+    for piece in session.generate("Once upon a time", Sampling::greedy())?.take(32) {
+        print!("{}", piece?);
+    }
+    Ok(())
+}
+END
+text="$(cargo run --quiet --manifest-path "$work/consumer/Cargo.toml" -- models/*.powerinfer.gguf)"
+[ "$(wc -w <<<"$text")" -gt 10 ] || { echo "the packed crates say only: $text" >&2; exit 1; }
+echo "a crate outside the workspace says: $text"

@@ -167,8 +167,10 @@ impl ModelFacts {
 
 /// The digest that the file was found to have, or `unset`.
 fn verified_checksum(policy: &Policy, cache: CacheMode) -> Result<String, Error> {
-    let mut ignore_progress = |_, _| {};
-    Ok(match policy.verify_checksum(cache, &mut ignore_progress)? {
+    let mut read = 0;
+    let outcome = policy.verify_checksum(cache, &mut |done, _| read = done)?;
+    tracing::debug!(read_bytes = read, "checksum compared");
+    Ok(match outcome {
         ChecksumOutcome::Verified { .. } => {
             let digest = Checksum::parse(policy.audit.checksum.as_deref())?;
             digest.map_or_else(|| "unset".to_owned(), |digest| digest.to_string())

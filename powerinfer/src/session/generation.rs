@@ -104,6 +104,9 @@ impl Session {
     /// Answers a conversation by the model's chat template. What a turn shares with the one before
     /// is not computed again.
     ///
+    /// Templates spell turns with control tokens, so control tokens that a message spells count too:
+    /// remove them from what users write if they may not speak for others.
+    ///
     /// # Errors
     ///
     /// As for [`generate`](Self::generate), and [`Error::ChatTemplate`] if the file has no template
@@ -216,6 +219,7 @@ impl Generation<'_> {
     /// # Errors
     ///
     /// What a piece can be; see [`Session::generate`].
+    #[expect(clippy::missing_panics_doc, reason = "cannot: text ends with a reason or an error")]
     pub fn complete(mut self) -> Result<Completion, Error> {
         let mut text = String::new();
         for piece in self.by_ref() {

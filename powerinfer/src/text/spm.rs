@@ -23,6 +23,9 @@ pub(super) struct Spm {
     tokens: HashMap<Box<[u8]>, Entry>,
     byte_tokens: Box<[Option<u32>; 256]>,
     unk_id: Option<u32>,
+    /// No token has a space after another character, so nothing merges across the beginning of
+    /// a word. Merging word by word then gives the same, without a queue as long as the text.
+    has_word_bounds: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +46,7 @@ impl Spm {
         if let Some(id) = spec.scores.iter().position(|score| score.is_nan()) {
             return Err(TokenizerError::ScoreNotANumber { id });
         }
-        let mut tokens = HashMap::with_capacity(vocab.len());
+        let mut tokens: HashMap<Box<[u8]>, Entry> = HashMap::with_capacity(vocab.len());
         let mut byte_tokens = Box::new([None; 256]);
         let scores = spec.scores.iter().copied().chain(std::iter::repeat(0.0));
         for ((id, kind), score) in vocab.iter().zip(scores) {
@@ -59,11 +62,33 @@ impl Spm {
                 _ => {}
             }
         }
-        Ok(Self { tokens, byte_tokens, unk_id })
+        let crosses_words = |piece: &[u8]| piece.windows(2).any(|w| w[0] != b' ' && w[1] == b' ');
+        let has_word_bounds = !tokens.keys().map(AsRef::as_ref).any(crosses_words);
+        Ok(Self { tokens, byte_tokens, unk_id, has_word_bounds })
     }
 
     /// Appends the tokens of `text` to `ids`.
     pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (word, tail) = rest.split_at(self.mergeable_len(rest));
+            self.encode_word(word, ids)?;
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    /// Length of the beginning of `text` that merges with nothing after it.
+    fn mergeable_len(&self, text: &str) -> usize {
+        if !self.has_word_bounds {
+            return text.len();
+        }
+        let bytes = text.as_bytes();
+        let bound = bytes.windows(2).position(|w| w[0] != b' ' && w[1] == b' ');
+        bound.map_or(text.len(), |at| at + 1)
+    }
+
+    fn encode_word(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
         let mut merging = Merging::new(self, text);
         while let Some(best) = merging.queue.pop() {
             merging.apply(&best);
@@ -233,6 +258,20 @@ mod tests {
     fn the_better_score_wins_over_the_left_place() {
         let spm = spm(&[("a", 0.0), ("b", 0.0), ("c", 0.0), ("ab", -2.0), ("bc", -1.0)], None);
         assert_eq!(encode(&spm, "abc"), [0, 4]);
+    }
+
+    #[test]
+    fn merging_word_by_word_changes_nothing() {
+        let tokens = [(" ", 0.0), ("a", 0.0), (" a", -1.0), ("  ", -2.0), ("  a", -3.0)];
+        let by_word = spm(&tokens, None);
+        let mut at_once = spm(&tokens, None);
+        assert!(by_word.has_word_bounds);
+        at_once.has_word_bounds = false;
+        for n in 0..1 << 10 {
+            let text: String = (0..10).map(|i| if n >> i & 1 == 0 { ' ' } else { 'a' }).collect();
+            assert_eq!(encode(&by_word, &text), encode(&at_once, &text), "{text:?}");
+        }
+        assert!(!spm(&[("a", 0.0), (" ", 0.0), ("a ", 0.0)], None).has_word_bounds);
     }
 
     #[test]

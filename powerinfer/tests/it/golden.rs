@@ -12,7 +12,8 @@ fn stories260k_tells_the_recorded_story() {
     let Some(root) = data::root() else { return };
     let model = Model::load(root.join("models/stories260K.gguf")).unwrap();
     assert_eq!(model.info().strategy, Strategy::Dense, "a plain file without zeros");
-    let recorded = std::fs::read_to_string(root.join("data/models/stories260K.golden.txt")).unwrap();
+    let recorded =
+        std::fs::read_to_string(root.join("data/models/stories260K.golden.txt")).unwrap();
     for threads in [1, 3] {
         let options = powerinfer::SessionOptions::default().kv_type(KvType::F32).threads(threads);
         let mut session = model.session(options).unwrap();

@@ -1,6 +1,11 @@
 //! Integration tests of the safe crate, one binary.
 
 #![expect(clippy::print_stdout, reason = "tests say what they skip and how long loading takes")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_assert_message,
+    reason = "helpers of tests fail like tests: by panicking where the fault is"
+)]
 
 mod cancel;
 mod chat;

@@ -23,7 +23,7 @@ fn decode(model: &Model, audit: bool) -> (Vec<f32>, Stats) {
 #[test]
 fn engine_finds_the_designed_activity() {
     for architecture in ARCHITECTURES {
-        for active_share in [0.05, 0.2, 0.5] {
+        for active_share in [0.05, 0.1, 0.2, 0.5] {
             let spec = SyntheticSpec { active_share, ..tiny(architecture) };
             let (logits, stats) = decode(&load(&spec, Strategy::Predictor), true);
             let (share, recall) =

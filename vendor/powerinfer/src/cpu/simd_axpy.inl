@@ -57,7 +57,6 @@ void axpy_group(float* acc, const Term* terms, int n) noexcept {
                 prefetch(terms[N + r].row + offset, W::kBytes);
             }
         }
-#pragma GCC unroll 8
         for (int c = 0; c < kChunks; ++c) {
             float* piece = acc + b * W::kElements + 32 * c;
             Floats sums = load_floats(piece);
@@ -124,7 +123,6 @@ void read_columns(float* out, const uint8_t* row, int n) noexcept {
     for (int b = 0; b < n_blocks; ++b) {
         const uint8_t* block = row + static_cast<size_t>(b) * W::kBytes;
         const typename W::Head head = W::head(block);
-#pragma GCC unroll 8
         for (int c = 0; c < W::kElements / 32; ++c) {
             store_floats(out + b * W::kElements + 32 * c, W::values(block, head, c));
         }

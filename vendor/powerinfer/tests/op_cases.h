@@ -1,0 +1,144 @@
+// What the tests of operators share: the tables of this processor, random matrices and inputs.
+#pragma once
+
+#include "cpu/ops.h"
+#include "quantize.h"
+#include "twin.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace op_cases {
+
+using powerinfer::DType;
+using powerinfer::DTypeInfo;
+using powerinfer::cpu::Activations;
+using powerinfer::cpu::Ops;
+using powerinfer::cpu::Rows;
+using twin::Random;
+
+inline std::vector<const Ops*> tables() {
+    std::vector<const Ops*> found;
+    for (const Ops* ops :
+         {&powerinfer::cpu::scalar_ops(),
+          powerinfer::cpu::avx2_ops(),
+          powerinfer::cpu::avx512_ops(),
+          powerinfer::cpu::neon_ops()}) {
+        if (ops != nullptr) {
+            found.push_back(ops);
+        }
+    }
+    return found;
+}
+
+inline std::vector<int> sizes_of(DType type) {
+    const int block = powerinfer::dtype_info(type).block_elements;
+    if (block == 1) {
+        return {1, 31, 33, 172, 256, 1000};
+    }
+    return {block, 3 * block, block == 32 ? 352 : 1024};
+}
+
+// A matrix of n_rows x dim, exactly as long as it must be.
+struct Matrix {
+    DType type;
+    int n_rows;
+    int dim;
+    std::vector<uint8_t> bytes;
+
+    size_t stride() const { return powerinfer::row_bytes(type, dim); }
+    Rows rows(const int32_t* ids, int n) const {
+        return {reinterpret_cast<const std::byte*>(bytes.data()), stride(), ids, n};
+    }
+    std::vector<double> values(int row) const {
+        return twin::row_values(type, bytes.data() + static_cast<size_t>(row) * stride(), dim);
+    }
+};
+
+inline Matrix random_matrix(DType type, int n_rows, int dim, Random& random) {
+    Matrix m = {type, n_rows, dim, {}};
+    m.bytes.resize(m.stride() * static_cast<size_t>(n_rows));
+    for (size_t i = 0; i < static_cast<size_t>(n_rows); ++i) {
+        const auto row = random.normals(static_cast<size_t>(dim));
+        auto* out = reinterpret_cast<std::byte*>(m.bytes.data() + i * m.stride());
+        powerinfer::quantize_row(type, out, row.data(), dim);
+    }
+    return m;
+}
+
+// Every field at its limits: all bytes 0xff or 0x80 or random, scales the largest of half precision
+// over 1024 so that sums stay finite.
+inline Matrix extreme_matrix(DType type, int n_rows, int dim, Random& random) {
+    Matrix m = random_matrix(type, n_rows, dim, random);
+    const DTypeInfo& info = powerinfer::dtype_info(type);
+    if (!info.is_quantized) {
+        return m;
+    }
+    const auto block = static_cast<size_t>(info.block_bytes);
+    const int kind = random.below(3);
+    for (uint8_t& byte : m.bytes) {
+        byte = kind == 0 ? 0xff : kind == 1 ? 0x80 : static_cast<uint8_t>(random.bits());
+    }
+    const uint8_t scale[2] = {0xff, static_cast<uint8_t>(random.below(2) == 0 ? 0x53 : 0xd3)};
+    for (size_t b = 0; b < m.bytes.size(); b += block) {
+        std::memcpy(m.bytes.data() + b + (type == DType::q6_k ? 208 : 0), scale, 2);
+        if (type == DType::q4_k || type == DType::q5_k) {
+            std::memcpy(m.bytes.data() + b + 2, scale, 2);
+        }
+    }
+    return m;
+}
+
+// Inputs of a product with everything the contract asks for.
+struct Inputs {
+    int n_tokens;
+    int dim;
+    std::vector<float> f32;
+    std::vector<int16_t> q16;
+    std::vector<float> scale;
+    std::vector<int32_t> sum;
+
+    Activations view(bool quantized) const {
+        return {
+            f32.data(), quantized ? q16.data() : nullptr, scale.data(), sum.data(), n_tokens, dim
+        };
+    }
+    // Element j of token t as the kernels of that kind see it.
+    double value(bool quantized, size_t t, size_t j) const {
+        const size_t k = t * static_cast<size_t>(dim) + j;
+        if (!quantized) {
+            return static_cast<double>(f32[k]);
+        }
+        return static_cast<double>(scale[k / 32]) * q16[k];
+    }
+};
+
+inline Inputs make_inputs(std::vector<float> x, int n_tokens, int dim) {
+    Inputs in = {n_tokens, dim, std::move(x), {}, {}, {}};
+    if (dim % 32 == 0) {
+        const size_t n = in.f32.size();
+        in.q16.resize(n);
+        in.scale.resize(n / 32);
+        in.sum.resize(n / 32);
+        powerinfer::cpu::scalar_ops().quantize_q16(
+            in.q16.data(), in.scale.data(), in.sum.data(), in.f32.data(), n
+        );
+    }
+    return in;
+}
+
+inline Inputs random_inputs(int n_tokens, int dim, Random& random) {
+    const auto n = static_cast<size_t>(n_tokens) * static_cast<size_t>(dim);
+    return make_inputs(random.normals(n), n_tokens, dim);
+}
+
+inline bool same_bits(float a, float b) {
+    return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+} // namespace op_cases

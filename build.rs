@@ -1,20 +1,29 @@
 //! Stamps the commit and the features of this build, for `powerinfer --version`.
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
     println!("cargo::rustc-env=POWERINFER_COMMIT={}", commit());
     println!("cargo::rustc-env=POWERINFER_FEATURES={}", features());
-    println!("cargo::rerun-if-changed=build.rs");
-    // The log of HEAD grows with every commit and checkout; a file that does not exist would make
-    // Cargo run this script every time.
+    // The log of HEAD grows with every commit and checkout.
     for name in ["HEAD", "logs/HEAD"] {
-        if let Some(path) = git(&["rev-parse", "--git-path", name])
-            && std::path::Path::new(&path).exists()
-        {
-            println!("cargo::rerun-if-changed={path}");
+        if let Some(path) = git(&["rev-parse", "--git-path", name]) {
+            rerun_if_changed(&path);
         }
+    }
+    // What makes a clean tree dirty.
+    for name in ["build.rs", "Cargo.toml", "src", "powerinfer", "powerinfer-sys", "vendor"] {
+        rerun_if_changed(name);
+    }
+}
+
+/// Runs this script again when a file or a folder changes.
+fn rerun_if_changed(path: &str) {
+    // One that does not exist would make Cargo run it every time.
+    if Path::new(path).exists() {
+        println!("cargo::rerun-if-changed={path}");
     }
 }
 

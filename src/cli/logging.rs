@@ -25,7 +25,10 @@ pub(super) fn start(format: LogFormat, is_quiet: bool) -> anyhow::Result<()> {
             .map_err(|error| super::exit::usage(format!("RUST_LOG: {error}")))?,
         _ => EnvFilter::new(default),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false); // where stderr is closed, there is no place to say so
     let started = match format {
         LogFormat::Text => {
             let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());

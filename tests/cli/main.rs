@@ -1,0 +1,8 @@
+//! Runs the `powerinfer` binary and looks at exit code, stdout and stderr; one test binary.
+
+#![expect(clippy::print_stdout, reason = "tests say what they skip")]
+
+mod failures;
+mod replies;
+mod support;
+mod tools;

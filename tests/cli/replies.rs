@@ -1,0 +1,176 @@
+//! `powerinfer run`: texts, streams, and what ends them.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use powerinfer::synthetic::{Preset, Shape, SyntheticSpec};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::support::{
+    DEMO, code, file, json, policy, powerinfer, printed, reference, run, stderr, stdout, text,
+};
+
+#[test]
+fn no_arguments_tell_a_story_and_keep_the_streams_apart() {
+    let output = run(&[]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let story = stdout(&output);
+    assert!(story.starts_with("Once upon a time"), "{story}");
+    assert!(story.len() > 200 && !story.contains("tok/s"), "{story}");
+    let metrics = stderr(&output);
+    assert_eq!(metrics.lines().count(), 1, "{metrics}");
+    for part in ["prompt 5 tokens", "tok/s", "ms/token", "GB/s", "active"] {
+        assert!(metrics.contains(part), "{part}: {metrics}");
+    }
+}
+
+#[test]
+fn quiet_says_nothing_beside_the_text() {
+    let output = run(&["-p", "A dog", "-n", "4", "--quiet"]);
+    assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+    assert!(!stdout(&output).is_empty(), "there is a text");
+}
+
+#[test]
+fn greedy_text_of_stories260k_is_the_recorded_one() {
+    let Some(model) = reference("models/stories260K.gguf") else { return };
+    let Some(golden) = reference("data/models/stories260K.golden.txt") else { return };
+    let wanted = std::fs::read_to_string(golden).unwrap();
+    for threads in ["1", "2", "3"] {
+        let arguments = ["run", "-m", text(&model), "--temp", "0", "-n", "200", "-t", threads];
+        assert_eq!(printed(&arguments), wanted, "{threads} threads");
+    }
+}
+
+#[test]
+fn greedy_text_does_not_depend_on_threads_or_strategy() {
+    let story = |more: &[&str]| {
+        printed(&[&["-m", DEMO, "-p", "One day", "-n", "60", "--temp", "0"], more].concat())
+    };
+    let wanted = story(&["-t", "1"]);
+    for threads in ["2", "3"] {
+        assert_eq!(story(&["-t", threads]), wanted, "{threads} threads");
+    }
+    let exact = story(&["--strategy", "exact"]);
+    assert_eq!(story(&["--strategy", "dense"]), exact, "exact skips only zeros");
+}
+
+#[test]
+fn a_seed_repeats_a_text_and_flags_win_over_the_policy() {
+    let folder = TempDir::new().unwrap();
+    let policy = policy(
+        &folder,
+        &format!(
+            "model_path: {DEMO}\ngeneration: {{max_tokens: 7, seed: 3}}\nruntime: {{gpu: \"off\"}}\n"
+        ),
+    );
+    let reply = |more: &[&str]| {
+        let arguments = [&["-c", text(&policy), "-p", "The cat", "--json"], more].concat();
+        let output = run(&arguments);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        json(&output)
+    };
+    let plain = reply(&[]);
+    assert_eq!(plain["metrics"]["completion_tokens"], 7);
+    assert_eq!(plain["settings"]["seed"], 3);
+    assert_eq!(plain["text"], reply(&["--seed", "3"])["text"]);
+    let other = reply(&["-n", "9", "--seed", "4"]);
+    assert_eq!(other["metrics"]["completion_tokens"], 9);
+    assert_eq!(other["settings"]["seed"], 4);
+    assert_eq!(other["finish_reason"], "max_tokens");
+    assert_eq!(other["error"], Value::Null);
+}
+
+#[test]
+fn the_prompt_comes_from_argument_file_or_pipe() {
+    let folder = TempDir::new().unwrap();
+    let prompt = file(&folder, "prompt", "Tim had a red car\n");
+    let rest = ["-n", "12", "--temp", "0"];
+    let wanted = printed(&[&["-p", "Tim had a red car"], &rest[..]].concat());
+    assert_eq!(printed(&[&["-f", text(&prompt)], &rest[..]].concat()), wanted);
+    let piped = std::fs::File::open(&prompt).unwrap();
+    let output = powerinfer(&rest).stdin(piped).output().unwrap();
+    assert_eq!(stdout(&output), wanted, "{}", stderr(&output));
+    let echoed = printed(&[&["-p", "Tim had a red car", "--echo"], &rest[..]].concat());
+    assert_eq!(echoed, format!("Tim had a red car{wanted}"));
+}
+
+#[test]
+fn stop_strings_end_the_text() {
+    let arguments = ["-p", "Once upon a time", "--temp", "0", "--stop", ".", "--json"];
+    let reply = json(&run(&arguments));
+    assert_eq!((&reply["finish_reason"], &reply["stop"]), (&"stop_string".into(), &".".into()));
+    assert!(!reply["text"].as_str().unwrap().contains('.'), "{reply}");
+}
+
+/// A model whose texts are longer than a pipe holds, so that they do not end while nobody reads.
+fn long_model(folder: &TempDir) -> PathBuf {
+    let tiny = SyntheticSpec::preset(Preset::Tiny);
+    let shape = Shape { context_length: 60_000, ..tiny.shape };
+    let path = folder.path().join("long.gguf");
+    SyntheticSpec { shape, ..tiny }.write(&path).unwrap();
+    path
+}
+
+#[test]
+fn a_closed_pipe_is_a_normal_end() {
+    let folder = TempDir::new().unwrap();
+    let model = long_model(&folder);
+    let arguments = ["-m", text(&model), "-p", "a", "--ignore-eos", "-n", "59000"];
+    let mut child =
+        powerinfer(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut start = [0; 5];
+    child.stdout.take().unwrap().read_exact(&mut start).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_reply_with_its_metrics() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let folder = TempDir::new().unwrap();
+    let model = long_model(&folder);
+    let arguments = ["-m", text(&model), "-p", "a", "--ignore-eos", "-n", "59000", "-t", "1"];
+    for more in [&[][..], &["--json"]] {
+        let mut child = powerinfer(&[&arguments, more].concat())
+            .env("RUST_LOG", "powerinfer=debug")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        if more.is_empty() {
+            child.stdout.as_mut().unwrap().read_exact(&mut [0; 20]).unwrap();
+        } else {
+            // Nothing is printed before the end, so the log has to tell where it is.
+            let mut line = String::new();
+            while !line.contains("model loaded") {
+                line.clear();
+                assert_ne!(errors.read_line(&mut line).unwrap(), 0, "the model is loaded");
+            }
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let mut messages = String::new();
+        errors.read_to_string(&mut messages).unwrap();
+        assert_eq!(code(&output), 130, "{messages}");
+        if more.is_empty() {
+            assert!(messages.contains("tok/s") && messages.contains("cancelled"), "{messages}");
+        } else {
+            assert_eq!(json(&output)["finish_reason"], "cancelled", "{messages}");
+        }
+    }
+}
+
+#[test]
+fn a_time_limit_is_an_error_of_its_own() {
+    let output = run(&["-p", "Once", "--timeout", "1ms", "--json"]);
+    assert_eq!(code(&output), 9, "{}", stderr(&output));
+    let error = &json(&output)["error"];
+    assert_eq!(error["code"], "timed_out");
+    assert!(error["message"].as_str().unwrap().contains("0.001 seconds"), "{error}");
+}

@@ -31,7 +31,7 @@ pub(super) struct Args {
     /// Shape of the synthetic model: tiny, 1b, 7b, 13b or bamboo-7b [default: tiny].
     #[arg(long, help_heading = "Model")]
     shape: Option<Preset>,
-    /// Weight type of the synthetic model, such as q4_0, q8_0 or f16 [default: q4_0].
+    /// Weight type of the synthetic model, such as `q4_0`, `q8_0` or `f16` [default: `q4_0`].
     #[arg(long, help_heading = "Model")]
     r#type: Option<WeightType>,
     /// Share of the neurons of the synthetic model that fire for a token [default: 0.1].

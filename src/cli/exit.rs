@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use powerinfer::{CoreErrorKind, Error, PolicyError, TokenizerError};
+use powerinfer::{ChatTemplateError, CoreErrorKind, Error, PolicyError, TokenizerError};
 
 use super::output::note;
 
@@ -95,11 +95,11 @@ fn of_library(error: &Error) -> Exit {
                 _ => Exit::Failure,
             }
         }
-        Error::Session(_) | Error::ContextFull { .. } => Exit::DoesNotFit,
-        Error::Metadata(_) => Exit::ModelMalformed,
+        Error::Session(_)
+        | Error::ContextFull { .. }
+        | Error::ChatTemplate(ChatTemplateError::Missing) => Exit::DoesNotFit,
+        Error::Metadata(_) | Error::ChatTemplate(_) => Exit::ModelMalformed,
         Error::Tokenizer(error) => of_tokenizer(error),
-        Error::ChatTemplate(powerinfer::ChatTemplateError::Missing) => Exit::DoesNotFit,
-        Error::ChatTemplate(_) => Exit::ModelMalformed,
         Error::Sampling(_)
         | Error::StopString(_)
         | Error::EmptyPrompt

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use powerinfer::{GgufFile, MetadataEntry, Model, ModelInfo, ModelOptions, TensorInfo};
+use powerinfer::{
+    GgufFile, MetadataEntry, MetadataType, MetadataValue, Model, ModelInfo, ModelOptions,
+    TensorInfo,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -131,40 +134,35 @@ impl Tally {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "sizes are shown with four digits")]
 impl Sparsity {
     fn new(tensors: &[TensorInfo], threshold: Option<f32>) -> Self {
         let ranks = tensors.iter().filter(|tensor| tensor.name.ends_with(".fc1.weight"));
         let ranks: Vec<u64> = ranks.filter_map(|tensor| tensor.shape.get(1).copied()).collect();
-        let bytes = |is_counted: &dyn Fn(&TensorInfo) -> bool| -> f64 {
-            tensors
-                .iter()
-                .filter(|tensor| is_counted(tensor))
-                .map(|tensor| tensor.bytes as f64)
-                .sum()
-        };
-        let all = bytes(&|_| true);
-        let feed_forward = bytes(&|tensor| Class::of(&tensor.name) == Class::FeedForward);
+        let all = total(tensors, |_| true);
+        let feed_forward = total(tensors, |tensor| Class::of(&tensor.name) == Class::FeedForward);
         Self {
             predictor_layers: ranks.len(),
             predictor_ranks: ranks.iter().min().copied().zip(ranks.iter().max().copied()),
             threshold,
             feed_forward_share: if all > 0.0 { feed_forward / all } else { 0.0 },
-            bytes_per_token: BytesPerToken::new(tensors, &bytes),
+            bytes_per_token: BytesPerToken::new(tensors),
         }
     }
 }
 
 impl BytesPerToken {
-    fn new(tensors: &[TensorInfo], bytes: &dyn Fn(&dyn Fn(&TensorInfo) -> bool) -> f64) -> Self {
-        let of_class = |class| bytes(&|tensor| Class::of(&tensor.name) == class);
+    fn new(tensors: &[TensorInfo]) -> Self {
+        let of_class = |class| total(tensors, |tensor| Class::of(&tensor.name) == class);
         let feed_forward = of_class(Class::FeedForward);
         let predictor = of_class(Class::Predictor);
         let has_output = of_class(Class::Output) > 0.0;
         // A token reads its own row of an embedding; without an output matrix, that of the tokens
         // is one, and all of it is read.
-        let tied =
-            if has_output { 0.0 } else { bytes(&|tensor| tensor.name.starts_with("token_embd")) };
+        let tied = if has_output {
+            0.0
+        } else {
+            total(tensors, |tensor| tensor.name.starts_with("token_embd"))
+        };
         let rows: f64 = tensors
             .iter()
             .filter(|tensor| Class::of(&tensor.name) == Class::Embedding)
@@ -178,7 +176,7 @@ impl BytesPerToken {
         // What is computed of every neuron to know whether it fires.
         let is_gated = tensors.iter().any(|tensor| tensor.name.contains(".ffn_gate."));
         let tested = if is_gated { ".ffn_gate." } else { ".ffn_up." };
-        let tested = bytes(&|tensor| tensor.name.contains(tested));
+        let tested = total(tensors, |tensor| tensor.name.contains(tested));
         let share = ASSUMED_SHARE;
         Self {
             assumed_active_share: share,
@@ -187,6 +185,12 @@ impl BytesPerToken {
             predictor: (predictor > 0.0).then_some(fixed + predictor + share * feed_forward),
         }
     }
+}
+
+/// Bytes of the tensors that count.
+#[expect(clippy::cast_precision_loss, reason = "sizes are shown with four digits")]
+fn total(tensors: &[TensorInfo], is_counted: impl Fn(&TensorInfo) -> bool) -> f64 {
+    tensors.iter().filter(|tensor| is_counted(tensor)).map(|tensor| tensor.bytes as f64).sum()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes are shown with four digits")]
@@ -198,12 +202,23 @@ fn row_bytes(tensor: &TensorInfo) -> f64 {
 /// A metadata value; of a long array, its beginning.
 pub(super) fn metadata_value(entry: &MetadataEntry<'_>) -> anyhow::Result<Value> {
     if !entry.is_array() {
-        return Ok(json!(entry.element(0)?));
+        return element(entry, 0);
     }
     let shown = entry.len().min(SHOWN);
-    let elements = (0..shown).map(|j| Ok(json!(entry.element(j)?)));
+    let elements = (0..shown).map(|j| element(entry, j));
     let elements: Vec<Value> = elements.collect::<anyhow::Result<_>>()?;
     Ok(json!({ "type": entry.kind().to_string(), "length": entry.len(), "first": elements }))
+}
+
+/// One element; single precision with no more digits than it has.
+fn element(entry: &MetadataEntry<'_>, j: u64) -> anyhow::Result<Value> {
+    let value = entry.element(j)?;
+    if let (MetadataType::F32, MetadataValue::Float(x)) = (entry.kind(), &value) {
+        #[expect(clippy::cast_possible_truncation, reason = "it was an f32 in the file")]
+        let digits = (*x as f32).to_string();
+        return Ok(digits.parse::<f64>().map_or(Value::Null, |x| json!(x)));
+    }
+    Ok(json!(value))
 }
 
 #[cfg(test)]

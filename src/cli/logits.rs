@@ -1,4 +1,4 @@
-//! `powerinfer logits`: what a model expects after each of the given tokens, as a NumPy file.
+//! `powerinfer logits`: what a model expects after each of the given tokens, as a file of `NumPy`.
 
 use std::path::PathBuf;
 

@@ -44,7 +44,7 @@ use logging::LogFormat;
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Form of the log on stderr; RUST_LOG says how much of it there is [default: text].
+    /// Form of the log on stderr; `RUST_LOG` says how much of it there is [default: text].
     #[arg(long, global = true, value_name = "FORMAT", env = "POWERINFER_LOG_FORMAT")]
     log_format: Option<LogFormat>,
 }
@@ -61,7 +61,7 @@ enum Command {
     Tokenize(tokenize::Args),
     /// Measures how well a model predicts a text.
     Perplexity(perplexity::Args),
-    /// Writes the logits of given tokens to a NumPy file.
+    /// Writes the logits of given tokens to an npy file.
     Logits(logits::Args),
     /// Measures speed, as a share of what the memory of this machine allows.
     Bench(bench::Args),

@@ -1,4 +1,4 @@
-//! NumPy's file format, as far as we write it: a matrix of f32, version 1.
+//! The file format of `NumPy`, as far as we write it: a matrix of f32, version 1.
 
 use std::io::{self, Write};
 

@@ -1,7 +1,7 @@
 //! Where results go: stdout through one locked, flushed writer; files beside and renamed.
 
 use std::fs::File;
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;

@@ -1,13 +1,17 @@
 //! A reply on its way out: streamed as text, or collected into one JSON object.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
-use powerinfer::{FinishReason, Generation, Model, Policy, Session};
+use powerinfer::{
+    FinishReason, Generation, GenerationSection, Metrics, ModelInfo, Runtime, Session,
+};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::exit;
 use super::output::{Out, note};
+use super::settings::Settings;
 
 /// Prints the pieces of a text as they come.
 pub(super) fn stream(generation: &mut Generation<'_>) -> anyhow::Result<()> {
@@ -54,31 +58,46 @@ pub(super) struct Reply {
     finish_reason: Option<String>,
     /// The text that ended the reply.
     stop: Option<String>,
-    metrics: Value,
-    model: Value,
-    settings: serde_json::Map<String, Value>,
-    error: Value,
+    metrics: Option<Metrics>,
+    model: Option<ModelInfo>,
+    settings: ReplySettings,
+    error: Option<Value>,
+}
+
+/// What the run worked with, as far as it came.
+#[derive(Debug, Default, Serialize)]
+struct ReplySettings {
+    /// None for the built-in demo model.
+    model_path: Option<PathBuf>,
+    policy_hash: Option<String>,
+    generation: Option<GenerationSection>,
+    runtime: Option<Runtime>,
+    /// Tokens that prompt and reply may have together.
+    context: Option<usize>,
+    /// The seed of the draws, also where none was given.
+    seed: Option<u64>,
 }
 
 impl Reply {
-    pub(super) fn set_policy(&mut self, policy: &Policy) {
-        self.settings.insert("model_path".to_owned(), json!(policy.model_path));
-        self.settings.insert("generation".to_owned(), json!(policy.generation));
-        self.settings.insert("runtime".to_owned(), json!(policy.runtime));
-        self.settings.insert("policy_hash".to_owned(), json!(policy.hash()));
-    }
-
-    pub(super) fn set_model(&mut self, model: &Model) {
-        self.model = json!(model.info());
+    pub(super) fn set_settings(&mut self, settings: &Settings) -> anyhow::Result<()> {
+        let policy = &settings.policy;
+        if !settings.is_demo() {
+            self.settings.model_path = Some(policy.resolved_model_path()?);
+        }
+        self.settings.policy_hash = Some(policy.hash());
+        self.settings.generation = Some(policy.generation.clone());
+        self.settings.runtime = Some(policy.runtime.clone());
+        Ok(())
     }
 
     pub(super) fn set_session(&mut self, session: &Session) {
-        self.settings.insert("context".to_owned(), json!(session.capacity()));
+        self.model = Some(session.model().info().clone());
+        self.settings.context = Some(session.capacity());
     }
 
     /// Takes in a generation to its end, or as far as it comes.
     pub(super) fn collect(&mut self, generation: &mut Generation<'_>) -> anyhow::Result<()> {
-        self.settings.insert("seed".to_owned(), json!(generation.seed()));
+        self.settings.seed = Some(generation.seed());
         let mut result = Ok(());
         for piece in generation.by_ref() {
             match piece {
@@ -86,7 +105,7 @@ impl Reply {
                 Err(error) => result = Err(error),
             }
         }
-        self.metrics = json!(generation.metrics());
+        self.metrics = Some(generation.metrics());
         self.finish_reason = generation.finish_reason().map(ToString::to_string);
         if let Some(FinishReason::StopString(stop)) = generation.finish_reason() {
             self.stop = Some(stop.clone());
@@ -95,7 +114,7 @@ impl Reply {
     }
 
     pub(super) fn fail(&mut self, error: &anyhow::Error) {
-        self.error = exit::to_json(error);
+        self.error = Some(exit::to_json(error));
     }
 
     pub(super) fn print(&self) -> anyhow::Result<()> {

@@ -103,9 +103,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn stream(args: &Args) -> anyhow::Result<Exit> {
-    let interrupt = Interrupt::listen()?;
     let settings = Settings::new(args)?;
     let text = Text::new(args, &settings)?;
+    let interrupt = Interrupt::listen()?;
     let model = settings.load(args, &interrupt)?;
     let mut session = open(&model, &settings, &interrupt)?;
     let mut generation = text.start(args, &mut session)?;
@@ -118,12 +118,11 @@ fn stream(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn collect(args: &Args, reply: &mut Reply) -> anyhow::Result<Exit> {
-    let interrupt = Interrupt::listen()?;
     let settings = Settings::new(args)?;
-    reply.set_policy(&settings.policy);
+    reply.set_settings(&settings)?;
     let text = Text::new(args, &settings)?;
+    let interrupt = Interrupt::listen()?;
     let model = settings.load(args, &interrupt)?;
-    reply.set_model(&model);
     let mut session = open(&model, &settings, &interrupt)?;
     reply.set_session(&session);
     let mut generation = text.start(args, &mut session)?;

@@ -59,6 +59,7 @@ impl WeightType {
     }
 
     /// What the core says about the type.
+    #[expect(clippy::missing_panics_doc, reason = "the core knows the types of the format")]
     pub fn dtype(self) -> DType {
         let id = match self {
             Self::F32 => 0,

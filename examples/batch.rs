@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use powerinfer::{GenerateOptions, Model, Sampling, SessionOptions};
 
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q8_0.powerinfer.gguf");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q4_0.powerinfer.gguf");
 
 const PROMPTS: [&str; 4] = ["Once upon a time", "The little dog", "One sunny day", "Lily had a"];
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use powerinfer::{GenerateOptions, Model, SessionOptions};
 
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q8_0.powerinfer.gguf");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q4_0.powerinfer.gguf");
 
 fn main() -> Result<()> {
     let path = std::env::args().nth(1).unwrap_or_else(|| DEMO.to_owned());

@@ -10,7 +10,7 @@ use powerinfer::{
     ChatMessage, ChatTemplate, ChatTemplateError, Error, GenerateOptions, Model, SessionOptions,
 };
 
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q8_0.powerinfer.gguf");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q4_0.powerinfer.gguf");
 
 /// For models without a template, such as the demo model, which only knows how to go on.
 const PLAIN: &str = "{% for message in messages %}{{ message.content }} {% endfor %}";

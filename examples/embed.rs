@@ -6,7 +6,7 @@
 use anyhow::Result;
 use powerinfer::{EmbedOptions, Model, SessionOptions};
 
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q8_0.powerinfer.gguf");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q4_0.powerinfer.gguf");
 
 const TEXTS: [&str; 4] = [
     "The dog ran in the park.",

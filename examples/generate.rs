@@ -8,7 +8,7 @@ use std::io::Write as _;
 use anyhow::Result;
 use powerinfer::{Model, Sampling, SessionOptions};
 
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q8_0.powerinfer.gguf");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q4_0.powerinfer.gguf");
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);

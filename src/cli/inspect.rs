@@ -163,7 +163,9 @@ impl Report {
         let share = 100.0 * per_token.assumed_active_share;
         writeln!(text, "\nbytes per token, if {share:.0} % of the neurons are active")?;
         line(text, "dense", &megabytes(per_token.dense))?;
-        line(text, "exact", &megabytes(per_token.exact))?;
+        if let Some(bytes) = per_token.exact {
+            line(text, "exact", &megabytes(bytes))?;
+        }
         if let Some(bytes) = per_token.predictor {
             line(text, "predictor", &megabytes(bytes))?;
         }

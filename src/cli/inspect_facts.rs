@@ -64,7 +64,8 @@ pub(super) struct Sparsity {
 pub(super) struct BytesPerToken {
     pub(super) assumed_active_share: f64,
     pub(super) dense: f64,
-    pub(super) exact: f64,
+    /// None for a model whose activations are not exactly zero.
+    pub(super) exact: Option<f64>,
     pub(super) predictor: Option<f64>,
 }
 
@@ -121,8 +122,7 @@ impl Facts {
             Ok(model) => (Some(model.info().clone()), None),
             Err(error) => (None, Some(format!("{:#}", anyhow::Error::from(error)))),
         };
-        let threshold = model.as_ref().filter(|model| model.has_predictor);
-        let sparsity = Sparsity::new(tensors, threshold.map(|model| model.sparse_threshold));
+        let sparsity = Sparsity::new(tensors, model.as_ref());
         Self { types, classes, model, problem, sparsity }
     }
 }
@@ -135,7 +135,9 @@ impl Tally {
 }
 
 impl Sparsity {
-    fn new(tensors: &[TensorInfo], threshold: Option<f32>) -> Self {
+    fn new(tensors: &[TensorInfo], model: Option<&ModelInfo>) -> Self {
+        let threshold = model.filter(|model| model.has_predictor);
+        let has_zeros = model.is_some_and(|model| model.activation != "silu");
         let ranks = tensors.iter().filter(|tensor| tensor.name.ends_with(".fc1.weight"));
         let ranks: Vec<u64> = ranks.filter_map(|tensor| tensor.shape.get(1).copied()).collect();
         let all = total(tensors, |_| true);
@@ -143,15 +145,15 @@ impl Sparsity {
         Self {
             predictor_layers: ranks.len(),
             predictor_ranks: ranks.iter().min().copied().zip(ranks.iter().max().copied()),
-            threshold,
+            threshold: threshold.map(|model| model.sparse_threshold),
             feed_forward_share: if all > 0.0 { feed_forward / all } else { 0.0 },
-            bytes_per_token: BytesPerToken::new(tensors),
+            bytes_per_token: BytesPerToken::new(tensors, has_zeros),
         }
     }
 }
 
 impl BytesPerToken {
-    fn new(tensors: &[TensorInfo]) -> Self {
+    fn new(tensors: &[TensorInfo], has_zeros: bool) -> Self {
         let of_class = |class| total(tensors, |tensor| Class::of(&tensor.name) == class);
         let feed_forward = of_class(Class::FeedForward);
         let predictor = of_class(Class::Predictor);
@@ -181,7 +183,7 @@ impl BytesPerToken {
         Self {
             assumed_active_share: share,
             dense: fixed + feed_forward,
-            exact: fixed + tested + share * (feed_forward - tested),
+            exact: has_zeros.then_some(fixed + tested + share * (feed_forward - tested)),
             predictor: (predictor > 0.0).then_some(fixed + predictor + share * feed_forward),
         }
     }

@@ -14,7 +14,7 @@ use super::interrupt::Interrupt;
 use super::run::Args;
 
 /// The demo model: see the policy for where it comes from.
-const DEMO_MODEL: &[u8] = include_bytes!("../../models/stories-relu.q8_0.powerinfer.gguf");
+const DEMO_MODEL: &[u8] = include_bytes!("../../models/stories-relu.q4_0.powerinfer.gguf");
 const DEMO_POLICY: &str = include_str!("../../configs/models/demo.yaml");
 
 /// Engines that `--engine` may name.

@@ -110,7 +110,7 @@ fn long_model(folder: &TempDir) -> PathBuf {
     let tiny = SyntheticSpec::preset(Preset::Tiny);
     let shape = Shape { context_length: 60_000, ..tiny.shape };
     let path = folder.path().join("long.gguf");
-    SyntheticSpec { shape, ..tiny }.write(&path).unwrap();
+    SyntheticSpec { shape, ..tiny }.write(&path).expect("the folder is ours");
     path
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(super) const DEMO: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q8_0.powerinfer.gguf");
+    concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q4_0.powerinfer.gguf");
 
 /// The binary with nothing piped in, and no settings or caches of the user.
 pub(super) fn powerinfer(arguments: &[&str]) -> Command {

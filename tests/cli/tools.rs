@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::support::{DEMO, code, file, json, printed, run, stderr, text};
+use super::support::{DEMO, code, file, json, printed, reference, run, stderr, text};
 
 #[test]
 fn logits_are_a_matrix_and_the_same_one_by_one_and_together() {
@@ -66,6 +66,15 @@ fn inspect_tells_the_same_in_words_and_in_json() {
     assert_eq!(report["sparsity"]["predictor_ranks"], serde_json::json!([128, 128]));
     let bytes = |strategy: &str| report["sparsity"]["bytes_per_token"][strategy].as_f64().unwrap();
     assert!(bytes("predictor") < bytes("exact") && bytes("exact") < bytes("dense"), "{report}");
+}
+
+#[test]
+fn inspect_promises_no_zeros_where_there_are_none() {
+    let Some(model) = reference("models/stories260K.gguf") else { return };
+    let report = json(&run(&["inspect", text(&model), "--json"]));
+    assert_eq!(report["model"]["strategy"], "dense");
+    let bytes = &report["sparsity"]["bytes_per_token"];
+    assert!(bytes["dense"].is_f64() && bytes["exact"].is_null(), "{report}");
 }
 
 #[test]

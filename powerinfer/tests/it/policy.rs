@@ -15,7 +15,7 @@ fn shipped() -> Policy {
 }
 
 fn policy(rest: &str) -> Policy {
-    Policy::from_yaml(&format!("model_path: {:?}\n{rest}", demo_path())).unwrap()
+    Policy::from_yaml(&format!("model_path: '{}'\n{rest}", demo_path().display())).unwrap()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use powerinfer::{GenerateOptions, Model, Sampling, Session, SessionOptions};
 
 /// The demo model, from the root of the repository.
-const DEMO: &str = "models/stories-relu.q8_0.powerinfer.gguf";
+const DEMO: &str = "models/stories-relu.q4_0.powerinfer.gguf";
 
 pub(crate) const PROMPT: &str = "Once upon a time";
 

@@ -271,7 +271,7 @@ void alignment_is_a_power_of_two_within_bounds() {
         CHECK_EQ(file.alignment(), alignment);
         CHECK_EQ(file.find_tensor("y")->offset, file.data_offset() + std::max(16U, alignment));
     }
-    for (const uint32_t alignment : {1U, 4U, 24U, 131072U, 0x80000000U}) {
+    for (const uint32_t alignment : {1U, 4U, 24U, 131072U}) {
         CHECK_ERROR(
             format, "want a power of two from 8 to 65536", parse(with_alignment(alignment))
         );

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use powerinfer::{ChatTemplateError, CoreErrorKind, Error, PolicyError, TokenizerError};
+use powerinfer::{
+    ChatTemplateError, CoreErrorKind, Error, MetadataError, PolicyError, TokenizerError,
+};
 
 use super::output::note;
 
@@ -68,6 +70,10 @@ impl Exit {
                     Some(coded.exit)
                 } else if let Some(error) = cause.downcast_ref::<Error>() {
                     Some(of_library(error))
+                } else if let Some(error) = cause.downcast_ref::<TokenizerError>() {
+                    Some(of_tokenizer(error))
+                } else if cause.is::<MetadataError>() {
+                    Some(Self::ModelMalformed)
                 } else {
                     cause.downcast_ref::<PolicyError>().map(of_policy)
                 }

@@ -19,21 +19,21 @@ impl Out {
     }
 
     /// Writes a text so that it is seen at once.
-    pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
+    pub(super) fn text(&mut self, text: &str) -> anyhow::Result<()> {
         self.bytes(text.as_bytes())
     }
 
     /// Writes bytes so that they are seen at once.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stdout.write_all(bytes)?;
-        self.stdout.flush()
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let written = self.stdout.write_all(bytes).and_then(|()| self.stdout.flush());
+        written.context("cannot write to the standard output")
     }
 
     /// Writes a value as one readable JSON document.
     pub(super) fn json(&mut self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         let mut text = serde_json::to_string_pretty(value).context("cannot write JSON")?;
         text.push('\n');
-        Ok(self.text(&text)?)
+        self.text(&text)
     }
 }
 

@@ -90,13 +90,13 @@ fn encode(args: &Args, tokenizer: &Tokenizer) -> anyhow::Result<()> {
     }
     if args.ids {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        return Ok(out.text(&format!("{}\n", ids.join(",")))?);
+        return out.text(&format!("{}\n", ids.join(",")));
     }
     let mut lines = String::new();
     for &id in &ids {
         writeln!(lines, "{id:>7}  {}", spelled(tokenizer, id))?;
     }
-    Ok(out.text(&lines)?)
+    out.text(&lines)
 }
 
 fn text(args: &Args) -> anyhow::Result<String> {

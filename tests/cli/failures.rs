@@ -20,6 +20,7 @@ fn arguments_that_cannot_be_used_are_told_apart() {
         (&["--chat"], "--prompt"),
         (&["logits", "-m", DEMO, "--tokens", "1,x", "--out", "y"], "\"x\""),
         (&["logits", "-m", DEMO, "--tokens", "99999", "--out", "y"], "vocabulary of 2048"),
+        (&["tokenize", "-m", DEMO, "--decode", "1,99999"], "vocabulary of 2048"),
         (&["bench", "--shape", "3b"], "bamboo-7b"),
     ] {
         let output = run(arguments);

@@ -24,6 +24,8 @@ impl PromptArgs {
         match (&self.prompt, &self.file) {
             (Some(prompt), _) => Ok(Some(prompt.clone())),
             (None, Some(file)) => read_file(file).map(without_line_break).map(Some),
+            // Nothing was asked for: the demo does not wait for a pipe that nobody closes.
+            (None, None) if std::env::args_os().len() <= 1 => Ok(None),
             (None, None) => {
                 let piped = piped()?.map(without_line_break);
                 Ok(piped.filter(|text| !text.is_empty()))

@@ -14,7 +14,12 @@ use super::support::{
 
 #[test]
 fn no_arguments_tell_a_story_and_keep_the_streams_apart() {
-    let output = run(&[]);
+    let mut command = powerinfer(&[]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let pipe = child.stdin.take(); // stays open: the story does not wait for it
+    let output = child.wait_with_output().unwrap();
+    drop(pipe);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let story = stdout(&output);
     assert!(story.starts_with("Once upon a time"), "{story}");

@@ -128,8 +128,9 @@ impl Policy {
             return Err(PolicyError::ContextTooLong { wanted: context, trained });
         }
         let max_tokens = self.generation.max_tokens;
+        let is_wish = max_tokens != super::Generation::default().max_tokens;
         let note = PolicyNote::ReplyLongerThanContext { max_tokens, context };
-        Ok(if max_tokens > context { vec![note] } else { Vec::new() })
+        Ok(if is_wish && max_tokens > context { vec![note] } else { Vec::new() })
     }
 
     /// Refuses models of a kind that this version cannot run.
@@ -278,8 +279,14 @@ mod tests {
             Err(PolicyError::ContextTooLong { wanted: 8192, trained: 4096 })
         ));
         assert_eq!(long.check_model(&ModelFacts { rope_scaled: true, ..MODEL }).unwrap(), []);
-        let short = policy(|p| p.runtime.context_size = Some(256));
-        let note = PolicyNote::ReplyLongerThanContext { max_tokens: 512, context: 256 };
+    }
+
+    #[test]
+    fn replies_longer_than_the_context_are_noted_when_they_were_asked_for() {
+        let mut short = policy(|p| p.runtime.context_size = Some(256));
+        assert_eq!(short.check_model(&MODEL).unwrap(), []);
+        short.generation.max_tokens = 600;
+        let note = PolicyNote::ReplyLongerThanContext { max_tokens: 600, context: 256 };
         assert_eq!(short.check_model(&MODEL).unwrap(), [note]);
     }
 

@@ -170,9 +170,9 @@ RopeScaling read_rope(const GgufFile& file, const Keys& keys, int context_length
     );
     const float scale = factor.value_or(0.0F);
     PI_CHECK(
-        scale >= 0.0F,
+        scale == 0.0F || (scale > 0.0F && std::isfinite(1.0F / scale)),
         format,
-        "metadata key %s: want a factor of at least 0, file has %g",
+        "metadata key %s: want 0 or a factor above 1e-38, file has %g",
         keys.full("rope.scaling.factor").c_str(),
         static_cast<double>(scale)
     );

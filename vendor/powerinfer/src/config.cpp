@@ -27,7 +27,6 @@ constexpr std::array kFamilies = {
         .has_position_table = false,
         .sparse_activation = Activation::relu,
         .dense_activation = Activation::silu,
-        .predictor_input = PredictorInput::after_attention,
     },
     Family{
         .name = "bamboo",
@@ -41,7 +40,6 @@ constexpr std::array kFamilies = {
         .has_position_table = false,
         .sparse_activation = Activation::drelu,
         .dense_activation = Activation::drelu,
-        .predictor_input = PredictorInput::after_attention,
     },
     Family{
         .name = "falcon",
@@ -55,7 +53,6 @@ constexpr std::array kFamilies = {
         .has_position_table = false,
         .sparse_activation = Activation::relu,
         .dense_activation = Activation::relu,
-        .predictor_input = PredictorInput::layer_input,
     },
     Family{
         .name = "opt",
@@ -69,7 +66,6 @@ constexpr std::array kFamilies = {
         .has_position_table = true,
         .sparse_activation = Activation::relu,
         .dense_activation = Activation::relu,
-        .predictor_input = PredictorInput::after_attention,
     },
 };
 

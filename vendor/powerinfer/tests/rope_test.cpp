@@ -1,8 +1,7 @@
 // Rotary positions against the formulas of the specification (2.1), written out here a second time.
 #include "check.h"
-#include "engine.h"
 #include "rope.h"
-#include "tiny_model.h"
+#include "tiny_engine.h"
 
 #include <algorithm>
 #include <cmath>
@@ -154,13 +153,9 @@ void scaling_reaches_the_logits() {
         TinyModel tiny{TinyShape{}};
         tiny.writer().add_string("llama.rope.scaling.type", type);
         tiny.writer().add("llama.rope.scaling.factor", MetaType::f32, factor);
-        const test::Bytes bytes = tiny.build();
-        pi_file* opened = nullptr;
-        engine::check(pi_file_from_bytes(bytes.data(), bytes.size(), &opened));
-        const engine::File file(opened);
+        const engine::File file = engine::file_of(tiny.build());
         const engine::Model model = engine::load(file.get());
-        const engine::Context context = engine::context(model.get());
-        return engine::batch_logits(context.get(), model.get(), {1, 17, 5, 33, 2});
+        return engine::run(model.get());
     };
     const auto plain = logits("none", 8.0F);
     CHECK(logits("linear", 1.0F) == plain);

@@ -261,7 +261,8 @@ pub type pi_log_fn = ::core::option::Option<
         message: *const ::core::ffi::c_char,
     ),
 >;
-/// Bytes made ready so far and in all; return 0 to stop the load with PI_ERROR_CANCELLED.
+/** Bytes made ready so far and in all; return 0 to stop the load with PI_ERROR_CANCELLED. Called
+ while the file is read in, so only with `prefetch` or `lock_memory`.*/
 pub type pi_progress_fn = ::core::option::Option<
     unsafe extern "C" fn(user: *mut ::core::ffi::c_void, done: u64, total: u64) -> u32,
 >;
@@ -760,7 +761,8 @@ unsafe extern "C" {
         context: *mut pi_context,
         batch: *const pi_batch,
     ) -> *mut pi_error;
-    /// Result row of batch token `i` of the last decode, valid until the next call on this context.
+    /** Result row of batch token `i` of the last decode, valid until the next call with this context as
+ a non-const argument.*/
     pub fn pi_context_get_logits(
         context: *const pi_context,
         i: u32,

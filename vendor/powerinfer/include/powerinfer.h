@@ -1,16 +1,18 @@
 /* powerinfer: sparse large-language-model inference. Tokens in, logits out.
  *
- * Objects. Opaque handles: pi_file (a GGUF or PWRI container), pi_model (immutable weights),
- * pi_context (KV cache, scratch memory and threads for running one model). X_free(NULL) is fine. A
- * context keeps its model alive, a model its file: handles may be freed in any order. Errors. A
- * fallible function returns NULL, or an error owned by the caller (pi_error_free). Results go
- *   through the last parameter and are untouched on failure. Nothing aborts, exits or prints.
- * Threads. `const` handles may be shared between threads; a non-const handle belongs to one caller
- * at a time. pi_context_cancel is the one call that may reach a context while another thread
- * computes. Units. Token ids, positions and sequence ids count from 0. Matrices are row-major.
- * Times are nanoseconds, sizes are bytes, strings that come with a length are not terminated.
- * Options. Every struct that goes in or comes out begins with struct_size = sizeof(the struct), set
- * by the caller; pi_*_options_init fills in size and defaults.
+ * - Objects: opaque handles. pi_file (a GGUF or PWRI container), pi_model (immutable weights),
+ *   pi_context (KV cache, scratch memory and threads for running one model). X_free(NULL) is fine.
+ *   A context keeps its model alive, a model its file: handles may be freed in any order.
+ * - Errors: a fallible function returns NULL, or an error owned by the caller (pi_error_free).
+ *   Results go through the last parameter and are untouched on failure. Nothing aborts, exits or
+ *   prints.
+ * - Threads: `const` handles may be shared between threads; a non-const handle belongs to one
+ *   caller at a time. pi_context_cancel is the one call that may reach a context while another
+ *   thread computes.
+ * - Units: token ids, positions and sequence ids count from 0. Matrices are row-major. Times are
+ *   nanoseconds, sizes are bytes, strings that come with a length are not terminated.
+ * - Options: every struct that goes in or comes out begins with struct_size = sizeof(the struct),
+ *   set by the caller; pi_*_options_init fills in size and defaults.
  */
 #ifndef POWERINFER_H
 #define POWERINFER_H
@@ -159,7 +161,8 @@ typedef uint32_t pi_log_level;
 #define PI_LOG_DEBUG 4u
 /* Called during pi_model_load only, on the calling thread; must not unwind. */
 typedef void (*pi_log_fn)(void* user, pi_log_level level, const char* message);
-/* Bytes made ready so far and in all; return 0 to stop the load with PI_ERROR_CANCELLED. */
+/* Bytes made ready so far and in all; return 0 to stop the load with PI_ERROR_CANCELLED. Called
+ * while the file is read in, so only with `prefetch` or `lock_memory`. */
 typedef uint32_t (*pi_progress_fn)(void* user, uint64_t done, uint64_t total);
 
 typedef struct {
@@ -275,7 +278,8 @@ PI_API pi_error* pi_context_new(
 PI_API void pi_context_free(pi_context* context);
 /* All or nothing: on any error the sequences are as long as before. */
 PI_API pi_error* pi_context_decode(pi_context* context, const pi_batch* batch);
-/* Result row of batch token `i` of the last decode, valid until the next call on this context. */
+/* Result row of batch token `i` of the last decode, valid until the next call with this context as
+ * a non-const argument. */
 PI_API pi_error* pi_context_get_logits(const pi_context* context, uint32_t i, const float** out);
 PI_API pi_error* pi_context_get_hidden(const pi_context* context, uint32_t i, const float** out);
 /* Stops the running decode, or the next one, within one layer. Stays set until it is cleared. */

@@ -27,7 +27,6 @@ constexpr std::array kFamilies = {
         .has_position_table = false,
         .sparse_activation = Activation::relu,
         .dense_activation = Activation::silu,
-        .predictor_input = PredictorInput::after_attention,
     },
     Family{
         .name = "bamboo",
@@ -41,7 +40,6 @@ constexpr std::array kFamilies = {
         .has_position_table = false,
         .sparse_activation = Activation::drelu,
         .dense_activation = Activation::drelu,
-        .predictor_input = PredictorInput::after_attention,
     },
     Family{
         .name = "falcon",
@@ -55,7 +53,6 @@ constexpr std::array kFamilies = {
         .has_position_table = false,
         .sparse_activation = Activation::relu,
         .dense_activation = Activation::relu,
-        .predictor_input = PredictorInput::layer_input,
     },
     Family{
         .name = "opt",
@@ -69,7 +66,6 @@ constexpr std::array kFamilies = {
         .has_position_table = true,
         .sparse_activation = Activation::relu,
         .dense_activation = Activation::relu,
-        .predictor_input = PredictorInput::after_attention,
     },
 };
 
@@ -170,9 +166,9 @@ RopeScaling read_rope(const GgufFile& file, const Keys& keys, int context_length
     );
     const float scale = factor.value_or(0.0F);
     PI_CHECK(
-        scale >= 0.0F,
+        scale == 0.0F || (scale > 0.0F && std::isfinite(1.0F / scale)),
         format,
-        "metadata key %s: want a factor of at least 0, file has %g",
+        "metadata key %s: want 0 or a factor above 1e-38, file has %g",
         keys.full("rope.scaling.factor").c_str(),
         static_cast<double>(scale)
     );

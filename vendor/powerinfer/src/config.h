@@ -17,13 +17,10 @@ enum class Rope : uint8_t {
 };
 
 enum class Activation : uint8_t {
-    relu,  // gated: relu(g) * u with FATReLU threshold; ungated: relu(u)
+    relu,  // gated: f(g) * u, ungated: f(u); f is 0 up to the FATReLU threshold
     drelu, // relu(g) * relu(u)
     silu,  // silu(g) * u
 };
-
-// Where the predictor reads the residual stream.
-enum class PredictorInput : uint8_t { after_attention, layer_input };
 
 // One row per architecture; a new family is a new row and, if it is wired differently, a branch in
 // forward.cpp.
@@ -39,7 +36,6 @@ struct Family {
     bool has_position_table;      // learned positions, looked up at position + 2
     Activation sparse_activation; // in PWRI files
     Activation dense_activation;  // in GGUF files
-    PredictorInput predictor_input;
 };
 
 struct RopeScaling {

@@ -32,11 +32,14 @@ int context_size(const Model& model, const ContextOptions& options) {
     const int trained = config.context_length;
     const int n_ctx = options.n_ctx == 0 ? trained : checked("n_ctx", options.n_ctx, kMaxContext);
     PI_CHECK(
-        !config.family->has_position_table || n_ctx <= trained,
+        !config.family->has_position_table ||
+            n_ctx <= static_cast<int64_t>(trained) * std::max(1U, options.n_sequences),
         invalid_argument,
-        "n_ctx: the model's position table ends at %d tokens, %d were asked for",
+        "n_ctx: the model's position table ends at %d tokens a sequence, %d were asked for %u "
+        "sequences",
         trained,
-        n_ctx
+        n_ctx,
+        options.n_sequences
     );
     return n_ctx;
 }
@@ -60,6 +63,13 @@ DType checked_kv_type(DType type) {
     return type;
 }
 
+// Tokens of one sequence at most, whatever the cache has room for.
+int max_length(const Model& model) {
+    const Config& config = model.config();
+    return config.family->has_position_table ? config.context_length
+                                             : std::numeric_limits<int>::max();
+}
+
 template <typename T>
 void grow(Array<T>& array, size_t& capacity, size_t rows, size_t width) {
     if (rows > capacity) {
@@ -72,6 +82,7 @@ void grow(Array<T>& array, size_t& capacity, size_t rows, size_t width) {
 
 Context::Context(std::shared_ptr<const Model> model, const ContextOptions& options)
     : model_(std::move(model)), ops_(cpu::best_ops()), n_batch_(batch_size(*model_, options)),
+      max_length_(max_length(*model_)),
       has_audit_(options.audit && model_->strategy() == Strategy::predictor),
       pool_(thread_count(options)), cache_(
                                         checked_kv_type(options.kv_type),
@@ -115,6 +126,13 @@ void Context::check(const Batch& batch) {
             sequence,
             wanted,
             tokens.positions[t]
+        );
+        PI_CHECK(
+            wanted < max_length_,
+            context_full,
+            "context is full: the model's position table ends at %d tokens, sequence %d has more",
+            max_length_,
+            sequence
         );
     }
 }

@@ -67,6 +67,7 @@ private:
     std::shared_ptr<const Model> model_;
     const cpu::Ops& ops_;
     int n_batch_;
+    int max_length_; // of a sequence
     bool has_audit_;
     ThreadPool pool_;
     KvCache cache_;

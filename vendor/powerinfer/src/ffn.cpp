@@ -142,8 +142,8 @@ public:
                 const bool fires =
                     value[i] > config_.fatrelu_threshold && (!is_drelu || up[i] > 0.0F);
                 compute_.stats.audit_active += fires ? 1 : 0;
-                compute_.stats.audit_missed +=
-                    fires && scores[i] < config_.sparse_threshold ? 1 : 0;
+                const bool is_selected = scores[i] >= config_.sparse_threshold;
+                compute_.stats.audit_missed += fires && !is_selected ? 1 : 0;
             }
         }
     }

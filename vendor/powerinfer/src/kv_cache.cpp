@@ -22,8 +22,8 @@ KvCache::KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequence
     const size_t n_pages = static_cast<size_t>(pages_for(n_ctx)) + sequences_.size() - 1;
     layer_bytes_ = n_pages * page_bytes_;
     // Fresh pages of the system are not resident until a token is stored in them.
-    keys_ = Buffer::allocate(static_cast<size_t>(n_layers) * layer_bytes_);
-    values_ = Buffer::allocate(static_cast<size_t>(n_layers) * layer_bytes_);
+    keys_ = Buffer::allocate(static_cast<size_t>(n_layers), layer_bytes_);
+    values_ = Buffer::allocate(static_cast<size_t>(n_layers), layer_bytes_);
     references_.assign(n_pages, 0);
     free_.reserve(n_pages);
     for (size_t page = n_pages; page > 0; --page) {

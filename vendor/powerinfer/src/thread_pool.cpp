@@ -46,6 +46,9 @@ ThreadPool::ThreadPool(int n_threads) {
     } catch (const std::system_error& error) {
         stop();
         PI_THROW(out_of_memory, "cannot start %d threads: %s", n_threads, error.what());
+    } catch (...) {
+        stop(); // a thread that is not joined would end the program
+        throw;
     }
 }
 

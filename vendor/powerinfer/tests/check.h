@@ -14,6 +14,7 @@ namespace check {
 
 inline int n_failures = 0;
 inline int n_checks = 0;
+inline int n_skips = 0;
 inline const char* current_case = "";
 
 template <typename T>
@@ -83,10 +84,16 @@ void run(const char* name, F&& test) {
     std::printf("%s %s\n", n_failures == before ? "ok    " : "FAILED", name);
 }
 
-// The exit code of the program: failures, or no check at all, are an error.
+// Says that a case cannot run here.
+inline void skip(const char* why) {
+    n_skips += 1;
+    std::printf("skipped: %s\n", why);
+}
+
+// The exit code of the program: failures, or no check at all, are an error, unless all was skipped.
 inline int finish() {
-    std::printf("%d checks, %d failures\n", n_checks, n_failures);
-    return n_failures == 0 && n_checks > 0 ? 0 : 1;
+    std::printf("%d checks, %d failures, %d skipped\n", n_checks, n_failures, n_skips);
+    return n_failures == 0 && n_checks + n_skips > 0 ? 0 : 1;
 }
 
 } // namespace check

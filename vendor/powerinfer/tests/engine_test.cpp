@@ -1,16 +1,16 @@
 // The engine through its C interface, on random models: the same bits for any strategy that reads
-// the same neurons, any number of threads and any company in a batch; sequences; errors;
-// cancelling.
+// the same neurons, any number of threads and any company in a batch; cancelling; errors.
 #include "check.h"
-#include "engine.h"
-#include "tiny_model.h"
+#include "tiny_engine.h"
 
 #include <algorithm>
 #include <atomic>
 #include <thread>
 
+using engine::file_of;
+using engine::kTokens;
+using engine::run;
 using powerinfer::DType;
-using test::Bytes;
 using test::TinyModel;
 using test::TinyShape;
 
@@ -28,18 +28,6 @@ constexpr DType kTypes[] = {
     DType::q5_k,
     DType::q6_k,
 };
-const std::vector<int32_t> kTokens = {1, 17, 5, 33, 2, 8, 39, 0, 21, 12};
-
-engine::File file_of(const Bytes& bytes) {
-    pi_file* file = nullptr;
-    engine::check(pi_file_from_bytes(bytes.data(), bytes.size(), &file));
-    return engine::File(file);
-}
-
-engine::File file_of(const TinyShape& shape) {
-    return file_of(TinyModel(shape).build());
-}
-
 // Shapes whose rows are whole blocks of every type.
 TinyShape wide(const char* family, DType type, bool is_sparse = true) {
     TinyShape shape;
@@ -50,11 +38,6 @@ TinyShape wide(const char* family, DType type, bool is_sparse = true) {
     shape.hidden_dim = 512;
     shape.rank = 256;
     return shape;
-}
-
-std::vector<float> run(const pi_model* model, const engine::Options& options = {}) {
-    const engine::Context context = engine::context(model, options);
-    return engine::batch_logits(context.get(), model, kTokens);
 }
 
 bool all_finite(const std::vector<float>& values) {
@@ -197,109 +180,6 @@ void fatrelu_threshold_of_the_file_is_used() {
     CHECK(logits_with(0.0F) == plain);
     CHECK(logits_with(0.5F) != plain);
     CHECK(logits_with(1e9F) != logits_with(0.5F));
-}
-
-void forked_sequence_continues_like_its_source() {
-    const engine::File file = file_of(TinyShape{.n_ctx = 200});
-    const engine::Model model = engine::load(file.get());
-    std::vector<int32_t> prompt;
-    for (int i = 0; i < 45; ++i) { // ends within a page
-        prompt.push_back(i * 11 % 40);
-    }
-    const engine::Context whole = engine::context(model.get());
-    engine::batch_logits(whole.get(), model.get(), prompt);
-    const auto wanted = engine::decode_logits(whole.get(), model.get(), {3, 4});
-
-    const engine::Context context = engine::context(model.get(), {.n_sequences = 3});
-    engine::batch_logits(context.get(), model.get(), prompt);
-    engine::check(pi_context_sequence_fork(context.get(), 0, 1, 45));
-    engine::check(pi_context_sequence_fork(context.get(), 0, 2, 40));
-    CHECK_EQ(engine::length(context.get(), 2), 40U);
-    engine::Batch other; // writes into the page that all three share
-    other.add(30, 40, 2);
-    other.add(31, 45, 0);
-    other.decode(context.get());
-    engine::Batch batch;
-    batch.add(3, 45, 1);
-    batch.add(4, 46, 1);
-    batch.decode(context.get());
-    std::vector<float> logits;
-    engine::append_logits(logits, context.get(), 0, 40);
-    engine::append_logits(logits, context.get(), 1, 40);
-    CHECK(logits == wanted);
-
-    engine::check(pi_context_sequence_truncate(context.get(), 0, 0));
-    engine::check(pi_context_sequence_truncate(context.get(), 1, 45));
-    engine::check(pi_context_sequence_fork(context.get(), 1, 0, 45));
-    CHECK(engine::decode_logits(context.get(), model.get(), {3, 4}) == wanted);
-}
-
-void full_context_is_an_error_and_changes_nothing() {
-    const engine::File file = file_of(TinyShape{});
-    const engine::Model model = engine::load(file.get());
-    const engine::Context context = engine::context(model.get(), {.n_ctx = 12});
-    engine::batch_logits(context.get(), model.get(), kTokens);
-    CHECK_ERROR(
-        context_full, "context is full", engine::batch_logits(context.get(), model.get(), {1, 2, 3})
-    );
-    CHECK_EQ(engine::length(context.get()), 10U);
-    const auto logits = engine::decode_logits(context.get(), model.get(), {1, 2});
-    const engine::Context large = engine::context(model.get());
-    engine::batch_logits(large.get(), model.get(), kTokens);
-    CHECK(logits == engine::decode_logits(large.get(), model.get(), {1, 2}));
-}
-
-void pages_return_to_the_pool() {
-    const engine::File file = file_of(TinyShape{});
-    const engine::Model model = engine::load(file.get());
-    const engine::Context context = engine::context(model.get(), {.n_sequences = 2});
-    const uint32_t room = pi_context_room(context.get());
-    for (int round = 0; round < 20; ++round) {
-        engine::batch_logits(context.get(), model.get(), kTokens);
-        engine::check(pi_context_sequence_fork(context.get(), 0, 1, 7));
-        engine::Batch batch;
-        batch.add(1, 7, 1);
-        batch.decode(context.get());
-        engine::check(pi_context_sequence_truncate(context.get(), 0, 0));
-        engine::check(pi_context_sequence_truncate(context.get(), 1, 0));
-        CHECK_EQ(pi_context_room(context.get()), room);
-    }
-}
-
-void bad_batches_are_refused() {
-    const engine::File file = file_of(TinyShape{});
-    const engine::Model model = engine::load(file.get());
-    const engine::Context context = engine::context(model.get());
-    const auto decode = [&](int32_t token, uint32_t position, int32_t sequence, pi_output output) {
-        engine::Batch batch;
-        batch.add(token, position, sequence, output);
-        batch.decode(context.get());
-    };
-    CHECK_ERROR(invalid_argument, "id from 0 to 39, got 40", decode(40, 0, 0, 1));
-    CHECK_ERROR(invalid_argument, "got -1", decode(-1, 0, 0, 1));
-    CHECK_ERROR(invalid_argument, "next position of sequence 0 is 0, got 1", decode(1, 1, 0, 1));
-    CHECK_ERROR(invalid_argument, "sequence: want 0 to 0, got 1", decode(1, 0, 1, 1));
-    CHECK_ERROR(invalid_argument, "outputs want bits", decode(1, 0, 0, 4));
-    CHECK_ERROR(invalid_argument, "at least one token", engine::Batch().decode(context.get()));
-    decode(1, 0, 0, PI_OUTPUT_HIDDEN);
-    const float* row = nullptr;
-    CHECK_ERROR(
-        invalid_argument,
-        "not asked for",
-        engine::check(pi_context_get_logits(context.get(), 0, &row))
-    );
-    engine::check(pi_context_get_hidden(context.get(), 0, &row));
-    CHECK(row != nullptr && std::isfinite(row[0]));
-}
-
-void bad_context_options_are_refused() {
-    const engine::File file = file_of(TinyShape{.family = "opt"});
-    const engine::Model model = engine::load(file.get());
-    CHECK_ERROR(invalid_argument, "n_sequences", engine::context(model.get(), {.n_sequences = 0}));
-    CHECK_ERROR(invalid_argument, "n_batch", engine::context(model.get(), {.n_batch = 0}));
-    CHECK_ERROR(invalid_argument, "n_threads", engine::context(model.get(), {.n_threads = 5000}));
-    CHECK_ERROR(invalid_argument, "kv_dtype", engine::context(model.get(), {.kv_dtype = 2}));
-    CHECK_ERROR(invalid_argument, "position table", engine::context(model.get(), {.n_ctx = 65}));
 }
 
 void cancel_stops_and_leaves_the_context_usable() {
@@ -470,11 +350,6 @@ int main() {
     CHECK_RUN(chunks_of_a_prompt_change_no_bit);
     CHECK_RUN(sparse_file_without_predictor_runs_exact);
     CHECK_RUN(fatrelu_threshold_of_the_file_is_used);
-    CHECK_RUN(forked_sequence_continues_like_its_source);
-    CHECK_RUN(full_context_is_an_error_and_changes_nothing);
-    CHECK_RUN(pages_return_to_the_pool);
-    CHECK_RUN(bad_batches_are_refused);
-    CHECK_RUN(bad_context_options_are_refused);
     CHECK_RUN(cancel_stops_and_leaves_the_context_usable);
     CHECK_RUN(cancel_from_another_thread_is_seen);
     CHECK_RUN(two_contexts_of_one_model_run_at_once);

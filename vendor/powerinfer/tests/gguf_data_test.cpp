@@ -2,8 +2,8 @@
 #include "check.h"
 #include "gguf.h"
 #include "gguf_walk.h"
+#include "test_data.h"
 
-#include <cstdlib>
 #include <filesystem>
 #include <vector>
 
@@ -44,13 +44,12 @@ void check_container(const fs::path& path) {
 } // namespace
 
 int main() {
-    const char* root = std::getenv("POWERINFER_TEST_DATA");
-    if (root == nullptr) {
-        std::printf("skipped: POWERINFER_TEST_DATA is not set\n");
-        return 0;
+    const auto root = test_data::root();
+    if (!root) {
+        return check::finish();
     }
-    const std::vector<fs::path> paths = containers_below(root);
-    CHECK_MSG(!paths.empty(), "no containers below %s", root);
+    const std::vector<fs::path> paths = containers_below(*root);
+    CHECK_MSG(!paths.empty(), "no containers below %s", root->c_str());
     for (const fs::path& path : paths) {
         check::run(path.c_str(), [&] { check_container(path); });
     }

@@ -1,6 +1,7 @@
 // Reference data outside this repository: where it is, and readers for its .npy and .json files.
 #pragma once
 
+#include "check.h"
 #include "error.h"
 
 #include <cstdint>
@@ -26,7 +27,7 @@ inline std::optional<std::filesystem::path> root() {
     if (std::getenv("POWERINFER_REQUIRE_TEST_DATA") != nullptr) {
         PI_THROW(io, "POWERINFER_TEST_DATA is not set, and this run must not skip");
     }
-    std::printf("skipped: POWERINFER_TEST_DATA is not set\n");
+    check::skip("POWERINFER_TEST_DATA is not set");
     return std::nullopt;
 }
 

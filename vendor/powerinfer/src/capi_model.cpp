@@ -1,0 +1,94 @@
+// The C interface to models.
+#include "capi.h"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+using namespace powerinfer;
+using namespace powerinfer::capi;
+
+namespace {
+
+ModelOptions model_options(const pi_model_options& given) {
+    PI_CHECK(
+        given.strategy <= PI_STRATEGY_PREDICTOR,
+        invalid_argument,
+        "strategy: want 0 to %u, got %u",
+        PI_STRATEGY_PREDICTOR,
+        given.strategy
+    );
+    ModelOptions options;
+    if (given.strategy != PI_STRATEGY_DEFAULT) {
+        options.strategy = static_cast<Strategy>(given.strategy);
+    }
+    if (!std::isnan(given.sparse_threshold)) {
+        options.sparse_threshold = given.sparse_threshold;
+    }
+    options.log = {given.log, given.log_user};
+    return options;
+}
+
+void make_resident(const pi_file& file, const pi_model_options& options) {
+    if (options.prefetch == 0 && options.lock_memory == 0) {
+        return;
+    }
+    const MappedFile& bytes = std::as_const(*file.gguf).file();
+    bytes.prefetch([&](uint64_t done, uint64_t total) {
+        return options.progress == nullptr ||
+               options.progress(options.progress_user, done, total) != 0;
+    });
+    if (options.lock_memory != 0) {
+        const std::lock_guard lock(file.locking);
+        file.gguf->file().lock();
+    }
+}
+
+} // namespace
+
+void pi_model_options_init(pi_model_options* options) {
+    *options = {};
+    options->struct_size = sizeof *options;
+    options->sparse_threshold = std::numeric_limits<float>::quiet_NaN();
+}
+
+pi_error* pi_model_load(const pi_file* file, const pi_model_options* given, pi_model** out) {
+    return guarded([&] {
+        require(file, "file");
+        require(out, "out");
+        const pi_model_options options = read_options(given, pi_model_options_init);
+        auto model = std::make_shared<const Model>(file->gguf, model_options(options));
+        make_resident(*file, options);
+        *out = new pi_model{std::move(model)};
+    });
+}
+
+void pi_model_free(pi_model* model) {
+    delete model;
+}
+
+void pi_model_get_info(const pi_model* handle, pi_model_info* out) {
+    const Model& model = *handle->model;
+    const Config& config = model.config();
+    pi_model_info info{};
+    info.strategy = static_cast<pi_strategy>(model.strategy());
+    info.n_layers = static_cast<uint32_t>(config.n_layers);
+    info.dim = static_cast<uint32_t>(config.dim);
+    info.hidden_dim = static_cast<uint32_t>(config.hidden_dim);
+    info.n_heads = static_cast<uint32_t>(config.n_heads);
+    info.n_kv_heads = static_cast<uint32_t>(config.n_kv_heads);
+    info.head_dim = static_cast<uint32_t>(config.head_dim);
+    info.vocab_size = static_cast<uint32_t>(model.vocab_size());
+    info.context_length = static_cast<uint32_t>(config.context_length);
+    info.is_sparse = config.is_sparse ? 1 : 0;
+    info.has_predictor = model.has_predictor() ? 1 : 0;
+    info.is_gated = config.family->is_gated ? 1 : 0;
+    info.sparse_threshold = config.sparse_threshold;
+    info.fatrelu_threshold = config.fatrelu_threshold;
+    info.weight_bytes = model.weight_bytes();
+    info.ffn_bytes = model.ffn_bytes();
+    info.predictor_bytes = model.predictor_bytes();
+    info.architecture = config.family->name;
+    info.activation = activation_name(config);
+    write_out(out, info);
+}

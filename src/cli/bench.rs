@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use powerinfer::synthetic::{Preset, WeightType};
+use powerinfer::synthetic::{CachedModel, Preset, WeightType, Workload, WorkloadRun};
 use powerinfer::{Model, SessionOptions};
 use serde::Serialize;
 
-use super::bench_measure::{Load, Measurement, median};
-use super::bench_model::Synthetic;
 use super::exit::{self, Exit};
 use super::model_args::LoadArgs;
 use super::output::{Out, note};
@@ -91,14 +89,14 @@ struct Results {
 
 /// Measures and prints.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let synthetic = args.model.is_none().then(|| Synthetic {
+    let synthetic = args.model.is_none().then(|| CachedModel {
         preset: args.shape.unwrap_or(Preset::Tiny),
         dtype: args.r#type.unwrap_or(WeightType::Q4_0),
         active_share: args.active.unwrap_or(0.1),
     });
     let path = match (&args.model, synthetic) {
         (Some(path), _) => path.clone(),
-        (None, Some(synthetic)) => synthetic.file()?,
+        (None, Some(synthetic)) => synthetic_file(&synthetic)?,
         (None, None) => return Err(exit::usage("no model: give --model or --shape")),
     };
     let results = measure(args, &path, synthetic)?;
@@ -111,38 +109,59 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn measure(args: &Args, path: &Path, synthetic: Option<Synthetic>) -> anyhow::Result<Results> {
+/// The file of a synthetic model; says so if it has to be written.
+fn synthetic_file(model: &CachedModel) -> anyhow::Result<PathBuf> {
+    model.spec().validate().map_err(|error| exit::coded(Exit::Usage, error))?;
+    let path = model.path()?;
+    let is_new = !path.is_file();
+    if is_new {
+        #[expect(clippy::cast_precision_loss, reason = "sizes are shown with three digits")]
+        let gigabytes = model.estimated_bytes() as f64 / 1e9;
+        let path = path.display();
+        note(&format!("writing a synthetic model of about {gigabytes:.2} GB to {path} ..."));
+    }
+    let path = model.file()?;
+    if is_new {
+        note("done; it is kept there for the next time");
+    }
+    Ok(path)
+}
+
+fn measure(args: &Args, path: &Path, synthetic: Option<CachedModel>) -> anyhow::Result<Results> {
     let threads = args.machine.threads.unwrap_or_else(physical_cores);
-    let load = Load { prompt: args.prompt, gen_tokens: args.r#gen, sequences: args.sequences };
-    let context = load.context();
+    let work = Workload { prompt: args.prompt, generated: args.r#gen, sequences: args.sequences };
+    let context = work.context();
     let context = context.ok_or_else(|| exit::usage("the sequences are too long together"))?;
     let before = powerinfer::measure_read_bandwidth(threads, BANDWIDTH_BYTES)?;
     // The memory that was read for that is no part of what the model takes.
     let is_reset = ProcessMemory::reset_peak();
     let model = args.load.model(path)?;
-    check_length(&model, &load);
+    check_length(&model, &work);
     let options =
         SessionOptions::default().context(context).threads(threads).sequences(args.sequences);
     let mut session = model.session(options)?;
     let mut memory = vec![ProcessMemory::now()];
-    load.measure(&mut session)?;
-    let mut runs = Vec::new();
-    for _ in 0..args.repeat {
-        runs.push(load.measure(&mut session)?);
+    let (mut prefills, mut decodes) = (Vec::new(), Vec::new());
+    for repeat in 0..=args.repeat {
+        let runs = (work.prefill(&mut session)?, work.decode(&mut session)?);
+        if repeat > 0 {
+            prefills.push(runs.0);
+            decodes.push(runs.1);
+        }
         memory.push(ProcessMemory::now());
     }
     let after = powerinfer::measure_read_bandwidth(threads, BANDWIDTH_BYTES)?;
     let bandwidth = f64::midpoint(before, after);
-    let decode = median(runs.iter().map(|run| run.decode_rate(&load)).collect());
-    let bytes_per_token = median(runs.iter().map(Measurement::bytes_per_token).collect());
+    let decode = median(decodes.iter().map(WorkloadRun::tokens_per_second));
+    let bytes_per_token = median(decodes.iter().map(WorkloadRun::bytes_per_token));
     let peak_rss = memory.iter().filter_map(|memory| memory.peak_rss).max();
     Ok(Results {
         decode_tokens_per_second: decode,
-        prefill_tokens_per_second: median(runs.iter().map(|run| run.prefill_rate(&load)).collect()),
+        prefill_tokens_per_second: median(prefills.iter().map(WorkloadRun::tokens_per_second)),
         bytes_per_token,
         read_bandwidth_gb_s: bandwidth / 1e9,
         bandwidth_share: decode * bytes_per_token / bandwidth,
-        active_share: runs.last().and_then(|run| run.stats.active_share()),
+        active_share: decodes.last().and_then(|run| run.stats.active_share()),
         load_seconds: model.load_time().as_secs_f64(),
         peak_rss_bytes: peak_rss.filter(|_| is_reset),
         peak_anonymous_bytes: memory.iter().filter_map(|memory| memory.anonymous).max(),
@@ -160,9 +179,21 @@ fn measure(args: &Args, path: &Path, synthetic: Option<Synthetic>) -> anyhow::Re
     })
 }
 
+/// The middle one, or the mean of the middle two.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) && middle > 0 {
+        f64::midpoint(values[middle - 1], values[middle])
+    } else {
+        values.get(middle).copied().unwrap_or(f64::NAN)
+    }
+}
+
 /// Says so where the model was not trained for texts of this length.
-fn check_length(model: &Model, load: &Load) {
-    let (length, trained) = (load.prompt + load.gen_tokens, model.info().context_length);
+fn check_length(model: &Model, work: &Workload) {
+    let (length, trained) = (work.prompt + work.generated, model.info().context_length);
     if length > trained {
         note(&format!(
             "warning: {length} tokens a sequence, but the model was trained with {trained}"
@@ -197,5 +228,20 @@ impl Results {
             ("  beside the file", optional(megabytes(self.peak_anonymous_bytes))),
         ];
         rows.map(|(name, value)| format!("{name:<18} {value}\n")).concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        for (values, wanted) in
+            [(vec![3.0], 3.0), (vec![3.0, 1.0], 2.0), (vec![9.0, 1.0, 2.0], 2.0)]
+        {
+            let found = median(values.iter().copied());
+            assert!((found - wanted).abs() < 1e-12, "{values:?}: {found}");
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! The command line: what there is to say, and what each command does with it.
 
 mod bench;
-mod bench_measure;
-mod bench_model;
 mod completions;
 mod exit;
 mod inspect;

@@ -50,6 +50,23 @@ pub enum SyntheticError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system names no folder for cached files.
+    #[error("no place to keep the synthetic model: set XDG_CACHE_HOME or HOME")]
+    NoCacheFolder,
+    /// The disk of the cached files is too full.
+    #[error("the synthetic model takes {:.2} GB, and {} has {:.2} GB free, want {:.2} GB: free \
+        some, or set XDG_CACHE_HOME to another disk", gigabytes(*bytes), folder.display(),
+        gigabytes(*available), gigabytes(*wanted))]
+    DiskFull {
+        /// Where the file was to be.
+        folder: PathBuf,
+        /// About the size of the file.
+        bytes: u64,
+        /// What is free on the disk.
+        available: u64,
+        /// What has to be free: the file and a reserve.
+        wanted: u64,
+    },
     /// The file does not fit into the memory of this process.
     #[error("a model of {bytes} bytes does not fit into memory; write it to a file")]
     TooLargeForMemory {
@@ -98,4 +115,9 @@ pub enum ContainerError {
     /// Sizes exceed what 64 bits can address.
     #[error("tensor {0:?} ends beyond what 64-bit offsets can address")]
     TooLarge(String),
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes are shown with three digits")]
+fn gigabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
 }

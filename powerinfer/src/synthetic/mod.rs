@@ -5,9 +5,12 @@
 //! the neurons that fire. A vocabulary of made-up pieces is included, so text goes in and
 //! nonsense comes out. The same specification gives the same bytes on every machine.
 //!
-//! How that is achieved is told at the top of `design.rs`.
+//! A [`CachedModel`] is written once and kept; a [`Workload`] is synthetic work for any model.
+//!
+//! How the weights come to that is told at the top of `design.rs`.
 
 mod activity;
+mod cache;
 mod design;
 mod encode;
 mod error;
@@ -20,13 +23,16 @@ mod spec;
 mod tests;
 mod vocabulary;
 mod weight_type;
+mod workload;
 mod write;
 
 use std::path::Path;
 
+pub use self::cache::CachedModel;
 pub use self::error::{ContainerError, SyntheticError};
 pub use self::spec::{Architecture, Container, Preset, Shape, SyntheticSpec};
 pub use self::weight_type::WeightType;
+pub use self::workload::{Workload, WorkloadRun};
 
 use self::design::Design;
 use self::gguf::Layout;

@@ -275,7 +275,7 @@ pub struct pi_model_options {
     pub prefetch: u32,
     /// 1: lock the file's pages in memory (implies prefetch)
     pub lock_memory: u32,
-    /// predictor threshold; NaN (default): the file's, or 0
+    /// for `predictor` only; NaN (default): the file's, or 0
     pub sparse_threshold: f32,
     pub reserved: u32,
     /// may be NULL

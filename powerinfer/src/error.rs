@@ -64,8 +64,11 @@ pub enum Error {
     ContextFull {
         /// Tokens that had to be placed.
         tokens: usize,
-        /// Tokens that there is room for.
+        /// Tokens that there is room for. The cache is dealt out in pages, so that several
+        /// sequences may find too few of them where this looks like enough.
         capacity: usize,
+        /// What the core said, unless it was plain before it was asked.
+        source: Option<CoreError>,
     },
     /// A token lies outside the model's vocabulary.
     #[error("token {token} is outside the vocabulary of {vocab_size} tokens")]

@@ -109,7 +109,8 @@ pub struct ModelOptions {
     pub prefetch: bool,
     /// Locks the file's pages in memory, which includes `prefetch`.
     pub lock_memory: bool,
-    /// What a predictor's score must reach; `None` takes the file's own threshold, or 0.
+    /// What a predictor's score must reach; `None` takes the file's own threshold, or 0. A
+    /// threshold for a model that is loaded with another strategy is an error.
     pub sparse_threshold: Option<f32>,
     progress: Option<Arc<ProgressFn>>,
 }
@@ -143,7 +144,8 @@ impl ModelOptions {
         self
     }
 
-    /// Calls `progress` during the load, on the loading thread. `Break` stops the load with
+    /// Calls `progress` while the file is read in, on the loading thread; a load that neither
+    /// prefetches nor locks reads nothing in. `Break` stops the load with
     /// [`Error::Cancelled`](crate::Error::Cancelled); a panic stops it and continues in the caller.
     #[must_use]
     pub fn progress(

@@ -37,6 +37,10 @@ impl ModelHandle {
         settings: ModelSettings,
         hooks: LoadHooks<'_>,
     ) -> Result<Self, CoreError> {
+        // To the core, not a number is the default.
+        if settings.sparse_threshold.is_some_and(f32::is_nan) {
+            return Err(CoreError::invalid_argument("sparse_threshold: want a number, got NaN"));
+        }
         let mut parked = Parked { hooks, panic: None };
         let user = (&raw mut parked).cast();
         let mut options = out_struct::<sys::pi_model_options>();

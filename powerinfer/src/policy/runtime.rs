@@ -46,7 +46,7 @@ pub enum KvType {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Runtime {
-    /// Threads that compute; none takes as many as the host has processors.
+    /// Threads that compute; none takes one for each physical core that may be used.
     pub threads: Option<u32>,
     /// Whether a GPU is used.
     pub gpu: GpuMode,

@@ -79,7 +79,8 @@ impl Session {
             return Err(Error::EmptyPrompt);
         }
         if tokens.len() > self.capacity {
-            return Err(Error::ContextFull { tokens: tokens.len(), capacity: self.capacity });
+            let (tokens, capacity) = (tokens.len(), self.capacity);
+            return Err(Error::ContextFull { tokens, capacity, source: None });
         }
         let span = tracing::info_span!(
             "embedding",

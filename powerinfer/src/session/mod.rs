@@ -159,7 +159,14 @@ impl Session {
     fn decode_error(&mut self, error: CoreError, tokens: usize) -> Error {
         match error.kind {
             CoreErrorKind::ContextFull => {
-                Error::ContextFull { tokens, capacity: to_usize(self.context.room()) }
+                // One sequence may be too long where the cache as a whole has room.
+                let longest = self.scratch.lengths.iter().copied().max().unwrap_or(0);
+                let limit = [self.options.context, self.model.info().context_length];
+                let limit = limit.into_iter().find(|&limit| limit > 0).map_or(0, to_usize);
+                let room = to_usize(self.context.room());
+                let (tokens, capacity) =
+                    if longest > limit { (longest, limit) } else { (tokens, room) };
+                Error::ContextFull { tokens, capacity, source: Some(error) }
             }
             CoreErrorKind::Cancelled => match self.interrupt.clear(&mut self.context) {
                 Some(Cause::Timeout) => self.timeout_error(),
@@ -192,7 +199,7 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::UnknownSequence`]; [`Error::SequenceNotEmpty`]; [`Error::Core`] if `source` has
-    /// fewer tokens; [`Error::ContextFull`] if a partly filled page cannot be copied.
+    /// fewer tokens.
     pub fn fork(&mut self, source: u32, target: u32, n: u32) -> Result<(), Error> {
         let from = self.sequence(source)?;
         let to = self.sequence(target)?;
@@ -200,8 +207,7 @@ impl Session {
             let tokens = self.sequence_len(target)?;
             return Err(Error::SequenceNotEmpty { sequence: target, tokens });
         }
-        let forked = self.context.fork(source, target, n);
-        forked.map_err(|error| self.decode_error(error, to_usize(n)))?;
+        self.context.fork(source, target, n)?;
         self.histories[to] = self.histories[from][..to_usize(n)].to_vec();
         Ok(())
     }
@@ -237,8 +243,8 @@ impl Session {
         Ok(&self.histories[self.sequence(sequence)?])
     }
 
-    /// Free room in the KV cache, in tokens. The cache is dealt out in pages, so that a sequence
-    /// may have a little more.
+    /// Free room in the KV cache, in tokens of whole pages. Each sequence begins pages of its own,
+    /// for which there is room beside the context; none gets longer than the context.
     pub fn room(&self) -> usize {
         to_usize(self.context.room())
     }

@@ -41,7 +41,7 @@ impl Run {
         }
         let wanted = tokens.len() + usize::from(options.max_tokens != Some(0));
         if wanted > capacity {
-            return Err(Error::ContextFull { tokens: wanted, capacity });
+            return Err(Error::ContextFull { tokens: wanted, capacity, source: None });
         }
         let tokenizer = model.tokenizer()?.clone();
         let sampling = options.sampling.unwrap_or_default();

@@ -74,7 +74,10 @@ fn a_prompt_longer_than_the_context_is_refused_before_computing() {
     let mut session = session(SessionOptions::default().context(32));
     let prompt = "the cat ".repeat(40);
     let error = session.generate(&prompt, greedy(1)).unwrap_err();
-    assert!(matches!(error, Error::ContextFull { tokens, capacity: 32 } if tokens > 40), "{error}");
+    assert!(
+        matches!(error, Error::ContextFull { tokens, capacity: 32, .. } if tokens > 40),
+        "{error}"
+    );
     let error = session.embed(&prompt, powerinfer::EmbedOptions::default()).unwrap_err();
     assert!(matches!(error, Error::ContextFull { capacity: 32, .. }), "{error:?}");
     assert_eq!(session.stats().n_tokens, 0, "nothing was computed");
@@ -91,7 +94,7 @@ fn a_full_context_changes_nothing() {
     batch.clear();
     batch.extend(&[5; 100], 0, 1, Output::LOGITS);
     let error = session.decode(&batch).unwrap_err();
-    assert!(matches!(error, Error::ContextFull { tokens: 100, capacity } if capacity == room));
+    assert!(matches!(error, Error::ContextFull { tokens: 100, capacity, .. } if capacity == room));
     assert_eq!((session.sequence_len(0).unwrap(), session.sequence_len(1).unwrap()), (20, 0));
 }
 
@@ -147,4 +150,18 @@ fn a_model_without_chat_template_says_so() {
     let error = session.generate_chat(&[message], greedy(1)).unwrap_err();
     let missing = powerinfer::ChatTemplateError::Missing;
     assert!(matches!(&error, Error::ChatTemplate(e) if e.to_string() == missing.to_string()));
+}
+
+#[test]
+fn a_sequence_at_its_end_says_so_though_its_last_page_has_room() {
+    let mut session = session(SessionOptions::default().context(40));
+    let mut batch = Batch::new();
+    batch.extend(&[1; 30], 0, 0, Output::NONE);
+    session.decode(&batch).unwrap();
+    batch.clear();
+    batch.extend(&[1; 11], 30, 0, Output::NONE);
+    let error = session.decode(&batch).unwrap_err();
+    assert_eq!(error.to_string(), "41 tokens do not fit into a context that has room for 40");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("sequence 0 holds 30 tokens"), "{source}");
 }

@@ -20,6 +20,7 @@ mod golden;
 mod ownership;
 mod parallel;
 mod policy;
+mod policy_fields;
 mod reuse;
 mod support;
 mod tokenizer;

@@ -160,17 +160,6 @@ bool chosen(int argc, char** argv, int i, std::string_view name) {
 } // namespace
 
 int main(int argc, char** argv) {
-    const DType types[] = {
-        DType::f32,
-        DType::f16,
-        DType::bf16,
-        DType::q4_0,
-        DType::q5_0,
-        DType::q8_0,
-        DType::q4_k,
-        DType::q5_k,
-        DType::q6_k,
-    };
     Bench bench;
     bench.fill(DType::f16);
     bench.read();
@@ -179,7 +168,7 @@ int main(int argc, char** argv) {
         if (ops == nullptr || !chosen(argc, argv, 1, ops->name)) {
             continue;
         }
-        for (DType type : types) {
+        for (DType type : powerinfer::kWeightTypes) {
             if (!chosen(argc, argv, 2, dtype_info(type).name)) {
                 continue;
             }

@@ -170,7 +170,7 @@ typedef struct {
     pi_strategy strategy;
     uint32_t prefetch;      /* 1: read the whole file during load instead of on first use */
     uint32_t lock_memory;   /* 1: lock the file's pages in memory (implies prefetch) */
-    float sparse_threshold; /* predictor threshold; NaN (default): the file's, or 0 */
+    float sparse_threshold; /* for `predictor` only; NaN (default): the file's, or 0 */
     uint32_t reserved;
     pi_log_fn log; /* may be NULL */
     void* log_user;

@@ -2,6 +2,7 @@
 
 #include "error.h"
 #include "forward.h"
+#include "processors.h"
 
 #include <algorithm>
 #include <limits>

@@ -20,6 +20,19 @@ enum class DType : uint32_t {
     bf16 = 30,
 };
 
+// The types that the kernels can multiply by.
+inline constexpr DType kWeightTypes[] = {
+    DType::f32,
+    DType::f16,
+    DType::bf16,
+    DType::q4_0,
+    DType::q5_0,
+    DType::q8_0,
+    DType::q4_k,
+    DType::q5_k,
+    DType::q6_k,
+};
+
 struct DTypeInfo {
     const char* name;   // as in file names and on the command line: "q4_0"
     int block_elements; // consecutive elements of a row that share one block

@@ -245,6 +245,12 @@ Model::Model(std::shared_ptr<const GgufFile> file, const ModelOptions& options)
     }
     weight_bytes_ = tensors.used_bytes();
     strategy_ = resolve_strategy(config_, has_predictor_, options);
+    PI_CHECK(
+        !options.sparse_threshold.has_value() || strategy_ == Strategy::predictor,
+        invalid_argument,
+        "sparse_threshold is for the strategy predictor, and this load takes %s",
+        strategy_ == Strategy::exact ? "exact" : "dense"
+    );
     config_.sparse_threshold = options.sparse_threshold.value_or(config_.sparse_threshold);
     tensors.warn_unknown(options.log);
 }

@@ -3,15 +3,7 @@
 #include "error.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <memory>
-#include <set>
-#include <string>
 #include <system_error>
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
 
 namespace powerinfer {
 
@@ -143,34 +135,5 @@ void ThreadPool::worker_loop(int worker) {
         }
     }
 }
-
-#if defined(__linux__)
-int physical_cores() {
-    cpu_set_t allowed;
-    CPU_ZERO(&allowed);
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
-        return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-    }
-    std::set<std::string> cores; // sets of sibling threads, each named once
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-        if (!CPU_ISSET(cpu, &allowed)) {
-            continue;
-        }
-        const std::string path =
-            "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list";
-        char siblings[256] = {};
-        const std::unique_ptr<FILE, int (*)(FILE*)> file(
-            std::fopen(path.c_str(), "r"), &std::fclose
-        );
-        const bool is_known = file != nullptr && std::fgets(siblings, sizeof siblings, file.get());
-        cores.insert(is_known ? std::string(siblings) : "cpu" + std::to_string(cpu));
-    }
-    return std::max(1, static_cast<int>(cores.size()));
-}
-#else
-int physical_cores() {
-    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-#endif
 
 } // namespace powerinfer

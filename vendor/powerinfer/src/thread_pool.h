@@ -61,7 +61,4 @@ private:
     std::vector<std::thread> threads_;
 };
 
-// Processors that this process may use, hyper-threads of one core counted once; at least 1.
-int physical_cores();
-
 } // namespace powerinfer

@@ -17,17 +17,6 @@ using test::TinyShape;
 namespace {
 
 constexpr const char* kFamilies[] = {"llama", "bamboo", "falcon", "opt"};
-constexpr DType kTypes[] = {
-    DType::f32,
-    DType::f16,
-    DType::bf16,
-    DType::q4_0,
-    DType::q5_0,
-    DType::q8_0,
-    DType::q4_k,
-    DType::q5_k,
-    DType::q6_k,
-};
 // Shapes whose rows are whole blocks of every type.
 TinyShape wide(const char* family, DType type, bool is_sparse = true) {
     TinyShape shape;
@@ -46,7 +35,7 @@ bool all_finite(const std::vector<float>& values) {
 
 void every_family_and_type_runs_the_same_one_by_one_and_as_a_batch() {
     for (const char* family : kFamilies) {
-        for (const DType type : kTypes) {
+        for (const DType type : powerinfer::kWeightTypes) {
             for (const bool is_sparse : {true, false}) {
                 const engine::File file = file_of(wide(family, type, is_sparse));
                 const engine::Model model = engine::load(file.get());
@@ -64,7 +53,7 @@ void every_family_and_type_runs_the_same_one_by_one_and_as_a_batch() {
 
 void exact_equals_dense_bit_for_bit() {
     for (const char* family : kFamilies) {
-        for (const DType type : kTypes) {
+        for (const DType type : powerinfer::kWeightTypes) {
             for (const bool is_sparse : {true, false}) {
                 const engine::File file = file_of(wide(family, type, is_sparse));
                 const bool is_silu = !is_sparse && std::string_view(family) == "llama";
@@ -97,6 +86,30 @@ void a_predictor_that_selects_everything_equals_dense() {
         const engine::Model dense = engine::load(file.get(), PI_STRATEGY_DENSE);
         CHECK_MSG(run(loaded) == run(dense.get()), "%s", family);
     }
+}
+
+void a_threshold_that_nothing_reads_is_refused() {
+    const engine::File file = file_of(TinyShape{});
+    pi_model_options options;
+    pi_model_options_init(&options);
+    options.sparse_threshold = 0.5F;
+    pi_model* model = nullptr;
+    for (const pi_strategy strategy : {PI_STRATEGY_DENSE, PI_STRATEGY_EXACT}) {
+        options.strategy = strategy;
+        CHECK_ERROR(
+            invalid_argument,
+            "is for the strategy predictor",
+            engine::check(pi_model_load(file.get(), &options, &model))
+        );
+    }
+    options.strategy = PI_STRATEGY_DEFAULT;
+    const engine::File bare = file_of(TinyShape{.has_predictor = false});
+    CHECK_ERROR(
+        invalid_argument,
+        "this load takes exact",
+        engine::check(pi_model_load(bare.get(), &options, &model))
+    );
+    CHECK(model == nullptr);
 }
 
 void any_number_of_threads_gives_the_same_bits() {
@@ -345,6 +358,7 @@ int main() {
     CHECK_RUN(every_family_and_type_runs_the_same_one_by_one_and_as_a_batch);
     CHECK_RUN(exact_equals_dense_bit_for_bit);
     CHECK_RUN(a_predictor_that_selects_everything_equals_dense);
+    CHECK_RUN(a_threshold_that_nothing_reads_is_refused);
     CHECK_RUN(any_number_of_threads_gives_the_same_bits);
     CHECK_RUN(company_in_a_batch_changes_no_bit);
     CHECK_RUN(chunks_of_a_prompt_change_no_bit);

@@ -14,6 +14,7 @@
 using namespace powerinfer;
 using test::Bytes;
 using test::GgufWriter;
+using test::Outcome;
 using test::Random;
 using test::Seed;
 
@@ -49,8 +50,6 @@ constexpr int kMutations = 100'000;
 constexpr size_t kMaxAllocatedPerByte = 24;
 constexpr size_t kMaxAllocatedBase = 16384; // messages
 
-enum class Outcome { parsed, refused, broken };
-
 Outcome outcome_of(const Bytes& bytes) {
     const size_t before = n_allocated;
     const size_t allowed = kMaxAllocatedBase + kMaxAllocatedPerByte * bytes.size();
@@ -58,7 +57,7 @@ Outcome outcome_of(const Bytes& bytes) {
         const GgufFile file = GgufFile::from_bytes(bytes);
         const bool is_frugal = n_allocated - before <= allowed;
         const bool is_sound = is_frugal && test::walk(file).is_consistent;
-        return is_sound ? Outcome::parsed : Outcome::broken;
+        return is_sound ? Outcome::accepted : Outcome::broken;
     } catch (const Error& error) {
         const bool is_frugal = n_allocated - before <= allowed;
         const bool is_input_error =
@@ -72,10 +71,10 @@ void check_truncations(GgufWriter writer) {
     const size_t needed = std::max(writer.last_byte(), writer.header_bytes());
     for (size_t n = 0; n < whole.size(); n++) {
         const Bytes part(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(n));
-        const Outcome wanted = n < needed ? Outcome::refused : Outcome::parsed;
+        const Outcome wanted = n < needed ? Outcome::refused : Outcome::accepted;
         CHECK_MSG(outcome_of(part) == wanted, "%zu of %zu bytes", n, whole.size());
     }
-    CHECK(outcome_of(whole) == Outcome::parsed);
+    CHECK(outcome_of(whole) == Outcome::accepted);
 }
 
 // Only padding behind the last byte of the last tensor may be absent.
@@ -106,25 +105,9 @@ void mutated_headers_parse_or_are_refused() {
         test::seed_of(test::vocab_writer()),
         test::seed_of(test::gpu_index_writer())
     };
-    Random random(2);
-    int n_parsed = 0;
-    int n_refused = 0;
-    for (int i = 0; i < kMutations; i++) {
-        switch (outcome_of(test::mutant(random, seeds[static_cast<size_t>(i) % seeds.size()]))) {
-        case Outcome::parsed:
-            n_parsed += 1;
-            break;
-        case Outcome::refused:
-            n_refused += 1;
-            break;
-        case Outcome::broken:
-            CHECK_MSG(false, "mutation %d", i);
-            break;
-        }
-    }
-    std::printf("       %d parsed, %d refused\n", n_parsed, n_refused);
-    CHECK(n_parsed > kMutations / 100);
-    CHECK(n_refused > kMutations / 100);
+    const test::Tally tally = test::mutate(Random(2), seeds, kMutations, outcome_of);
+    CHECK(tally.n_accepted > kMutations / 100);
+    CHECK(tally.n_refused > kMutations / 100);
 }
 
 // The densest headers there are: pairs and infos of the smallest size.

@@ -7,6 +7,7 @@
 #include "tiny_model.h"
 
 using test::Bytes;
+using test::Outcome;
 using test::Random;
 using test::Seed;
 using test::TinyModel;
@@ -15,8 +16,6 @@ using test::TinyShape;
 namespace {
 
 constexpr int kMutations = 100'000;
-
-enum class Outcome { ran, refused, broken };
 
 // Loads and computes two tokens. Only kinds that blame the file may come out.
 Outcome outcome_of(const Bytes& bytes) {
@@ -27,7 +26,7 @@ Outcome outcome_of(const Bytes& bytes) {
         const engine::Model model = engine::load(file);
         const engine::Context context = engine::context(model.get(), {.n_ctx = 4});
         const auto logits = engine::batch_logits(context.get(), model.get(), {1, 0});
-        return logits.empty() ? Outcome::broken : Outcome::ran;
+        return logits.empty() ? Outcome::broken : Outcome::accepted;
     } catch (const powerinfer::Error& error) {
         const bool blames_file = error.kind() == powerinfer::ErrorKind::format ||
                                  error.kind() == powerinfer::ErrorKind::unsupported ||
@@ -58,7 +57,7 @@ void truncated_models_are_refused() {
             const Bytes part(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(n));
             CHECK_MSG(outcome_of(part) == Outcome::refused, "%s, %zu bytes", family, n);
         }
-        CHECK(outcome_of(whole) == Outcome::ran);
+        CHECK(outcome_of(whole) == Outcome::accepted);
     }
 }
 
@@ -68,25 +67,9 @@ void mutated_models_are_refused_or_run() {
         seeds.push_back(test::seed_of(TinyModel(smallest(family, true)).writer()));
         seeds.push_back(test::seed_of(TinyModel(smallest(family, false)).writer()));
     }
-    Random random(3);
-    int n_ran = 0;
-    int n_refused = 0;
-    for (int i = 0; i < kMutations; ++i) {
-        switch (outcome_of(test::mutant(random, seeds[static_cast<size_t>(i) % seeds.size()]))) {
-        case Outcome::ran:
-            n_ran += 1;
-            break;
-        case Outcome::refused:
-            n_refused += 1;
-            break;
-        case Outcome::broken:
-            CHECK_MSG(false, "mutation %d", i);
-            break;
-        }
-    }
-    std::printf("       %d ran, %d refused\n", n_ran, n_refused);
-    CHECK(n_ran > kMutations / 1000);
-    CHECK(n_refused > kMutations / 2);
+    const test::Tally tally = test::mutate(Random(3), seeds, kMutations, outcome_of);
+    CHECK(tally.n_accepted > kMutations / 1000);
+    CHECK(tally.n_refused > kMutations / 2);
 }
 
 } // namespace

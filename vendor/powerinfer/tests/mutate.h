@@ -1,6 +1,7 @@
 // Damages the header of a container: flipped bytes, extreme 64-bit fields, spliced chunks.
 #pragma once
 
+#include "check.h"
 #include "gguf_writer.h"
 
 #include <algorithm>
@@ -118,6 +119,28 @@ inline Bytes mutant(Random& random, const Seed& seed) {
         }
     }
     return bytes;
+}
+
+enum class Outcome { accepted, refused, broken };
+
+struct Tally {
+    int n_accepted = 0;
+    int n_refused = 0;
+};
+
+// Outcomes of n mutants of the seeds in turn; a broken one fails the case.
+template <typename Seeds, typename OutcomeOf>
+Tally mutate(Random random, const Seeds& seeds, int n, OutcomeOf&& outcome_of) {
+    Tally tally;
+    for (int i = 0; i < n; i++) {
+        const Outcome outcome =
+            outcome_of(mutant(random, seeds[static_cast<size_t>(i) % seeds.size()]));
+        CHECK_MSG(outcome != Outcome::broken, "mutation %d", i);
+        tally.n_accepted += outcome == Outcome::accepted ? 1 : 0;
+        tally.n_refused += outcome == Outcome::refused ? 1 : 0;
+    }
+    std::printf("       %d accepted, %d refused\n", tally.n_accepted, tally.n_refused);
+    return tally;
 }
 
 } // namespace test

@@ -5,6 +5,7 @@
 #include "quantize.h"
 #include "twin.h"
 
+#include <cstdio>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -30,6 +31,15 @@ inline std::vector<const Ops*> tables() {
         }
     }
     return found;
+}
+
+// Names the tables under test.
+inline void print_tables() {
+    std::printf("tables:");
+    for (const Ops* ops : tables()) {
+        std::printf(" %s", ops->name);
+    }
+    std::printf("\n");
 }
 
 inline std::vector<int> sizes_of(DType type) {

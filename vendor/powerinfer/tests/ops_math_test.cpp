@@ -237,11 +237,7 @@ void the_environment_chooses_the_table() {
 } // namespace
 
 int main() {
-    std::printf("tables:");
-    for (const Ops* ops : tables()) {
-        std::printf(" %s", ops->name);
-    }
-    std::printf("\n");
+    print_tables();
     CHECK_RUN(q16_has_the_same_bits_everywhere);
     CHECK_RUN(q16_rounds_to_nearest);
     CHECK_RUN(norms_match_the_twin);

@@ -332,11 +332,7 @@ void non_finite_activations_reach_the_result() {
 } // namespace
 
 int main() {
-    std::printf("tables:");
-    for (const Ops* ops : tables()) {
-        std::printf(" %s", ops->name);
-    }
-    std::printf("\n");
+    print_tables();
     CHECK_RUN(dots_match_the_twin);
     CHECK_RUN(dots_of_extreme_values_match_the_twin);
     CHECK_RUN(dots_do_not_depend_on_the_call);

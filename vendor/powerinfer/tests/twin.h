@@ -12,18 +12,7 @@
 namespace twin {
 
 using powerinfer::DType;
-
-inline constexpr DType kWeightTypes[] = {
-    DType::f32,
-    DType::f16,
-    DType::bf16,
-    DType::q4_0,
-    DType::q5_0,
-    DType::q8_0,
-    DType::q4_k,
-    DType::q5_k,
-    DType::q6_k,
-};
+using powerinfer::kWeightTypes;
 
 // Sign, exponent and mantissa as written in IEEE 754.
 inline double half(const uint8_t* p) {

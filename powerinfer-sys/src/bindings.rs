@@ -155,7 +155,7 @@ pub struct pi_tensor_info {
     pub dtype: u32,
     pub n_dims: u32,
     pub reserved: u32,
-    /// ne[0] = row length; unused dimensions are 1
+    /// the length of a row first; unused dimensions are 1
     pub ne: [u64; 4usize],
     /// from the start of the file
     pub offset: u64,

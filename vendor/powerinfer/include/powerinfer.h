@@ -98,7 +98,7 @@ typedef struct {
     uint32_t dtype; /* GGML type id */
     uint32_t n_dims;
     uint32_t reserved;
-    uint64_t ne[4];  /* ne[0] = row length; unused dimensions are 1 */
+    uint64_t ne[4];  /* the length of a row first; unused dimensions are 1 */
     uint64_t offset; /* from the start of the file */
     uint64_t n_bytes;
     const char* name;

@@ -183,7 +183,7 @@ void softmax_of_nothing_finite_is_nan() {
     }
 }
 
-void activations_match_the_twin() {
+void silu_matches_the_twin() {
     Random random(13);
     for (const Ops* ops : tables()) {
         for (int n : {1, 16, 33, 1000}) {
@@ -193,28 +193,16 @@ void activations_match_the_twin() {
             }
             x[0] = n == 1 ? 0.0f : n == 16 ? 1e30f : n == 33 ? -1e30f : -90.0f;
             std::vector<float> s = x;
-            std::vector<float> g = x;
             ops->silu(s.data(), n);
-            ops->gelu(g.data(), n);
             for (size_t j = 0; j < x.size(); ++j) {
                 const auto v = static_cast<double>(x[j]);
                 const double silu = v / (1 + std::exp(-v));
-                const double u = std::sqrt(2 / std::acos(-1.0)) * (v + 0.044715 * v * v * v);
-                const double gelu = v / (1 + std::exp(-2 * u));
                 CHECK_MSG(
                     relative(s[j], silu) < 3e-7,
                     "%s silu(%g) = %g",
                     ops->name,
                     v,
                     static_cast<double>(s[j])
-                );
-                const double bound = 5e-7 + 2e-7 * std::min(std::abs(2 * u), 100.0);
-                CHECK_MSG(
-                    relative(g[j], gelu) < bound,
-                    "%s gelu(%g) = %g",
-                    ops->name,
-                    v,
-                    static_cast<double>(g[j])
                 );
             }
         }
@@ -244,7 +232,7 @@ int main() {
     CHECK_RUN(softmax_matches_the_twin);
     CHECK_RUN(the_exponential_is_within_an_ulp);
     CHECK_RUN(softmax_of_nothing_finite_is_nan);
-    CHECK_RUN(activations_match_the_twin);
+    CHECK_RUN(silu_matches_the_twin);
     CHECK_RUN(the_environment_chooses_the_table);
     return check::finish();
 }

@@ -80,9 +80,8 @@ struct Ops {
     // In place, maximum subtracted; n >= 1. Entries of -inf become exactly 0; a NaN, +inf or
     // nothing but -inf makes all entries NaN.
     void (*softmax)(float* x, int n);
-    // x[i] = silu(x[i]) / gelu(x[i]) (tanh form), in place.
+    // x[i] = x[i] / (1 + exp(-x[i])), in place.
     void (*silu)(float* x, int n);
-    void (*gelu)(float* x, int n);
 
     const TypeOps& of(DType type) const noexcept;
 };

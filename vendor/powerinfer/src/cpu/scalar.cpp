@@ -215,15 +215,6 @@ void silu(float* x, int n) {
     }
 }
 
-// 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
-void gelu(float* x, int n) {
-    for (int j = 0; j < n; ++j) {
-        const auto value = static_cast<double>(x[j]);
-        const double u = 0.7978845608028654 * (value + 0.044715 * value * value * value);
-        x[j] = static_cast<float>(value / (1.0 + std::exp(-2.0 * u)));
-    }
-}
-
 template <typename W>
 constexpr TypeOps kFloatOps = {dot_rows<W, false>, axpy_rows<W, false>, dequantize<W, false>};
 
@@ -246,7 +237,6 @@ constexpr Ops kTable = {
     layer_norm,
     softmax,
     silu,
-    gelu,
 };
 
 } // namespace

@@ -158,15 +158,5 @@ void silu(float* x, int n) {
     });
 }
 
-// 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
-void gelu(float* x, int n) {
-    const F one = Simd::set1(1.0f);
-    for_vectors(x, n, 0.0f, [&](int j, F v) {
-        const F inner = Simd::fma(Simd::mul(v, v), Simd::set1(0.044715f), one);
-        const F e = exp(Simd::mul(Simd::mul(v, inner), Simd::set1(-1.5957691216f)));
-        store_upto(x, n, j, Simd::div(v, Simd::add(one, e)));
-    });
-}
-
 } // namespace
 } // namespace powerinfer::cpu

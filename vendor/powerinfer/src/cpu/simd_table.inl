@@ -30,7 +30,6 @@ constexpr Ops kTable = {
     layer_norm,
     softmax,
     silu,
-    gelu,
 };
 
 } // namespace

@@ -9,7 +9,7 @@ namespace {
 
 // Weights that one thread takes at a time: enough to amortise the hand-out, small enough to balance
 // and to stay in the second-level cache while a batch of tokens passes over them.
-constexpr size_t kChunkBytes = 32 * 1024;
+constexpr size_t kChunkBytes = 256 * 1024;
 constexpr int kChunksPerThread = 4; // at least, where the matrix has the rows
 
 int count_rows(const Product& product) noexcept {

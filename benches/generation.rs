@@ -19,7 +19,7 @@ use powerinfer::{Error, Model, ModelOptions, Session, SessionOptions, Strategy};
 
 use support::Bandwidth;
 
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q8_0.powerinfer.gguf");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q4_0.powerinfer.gguf");
 
 const WORK: Workload = Workload { prompt: 32, generated: 16, sequences: 1 };
 

@@ -1,6 +1,7 @@
 // Speed of the row operators on one core: GB/s of weight bytes per operator, type and table beside
 // the machine's plain read bandwidth. Median of 20 passes over a matrix larger than any cache.
 //   ops_bench [table] [type]   e.g. ops_bench avx512 q4_0
+#include "buffer.h"
 #include "cpu/ops.h"
 #include "quantize.h"
 
@@ -66,9 +67,6 @@ uint64_t read_all(const std::byte* data, size_t bytes) {
 struct Bench {
     std::vector<std::byte> matrix = std::vector<std::byte>(kMatrixBytes);
     std::vector<float> x = std::vector<float>(8 * kDim);
-    std::vector<int16_t> q16 = std::vector<int16_t>(8 * kDim);
-    std::vector<float> scale = std::vector<float>(8 * kDim / 32);
-    std::vector<int32_t> sum = std::vector<int32_t>(8 * kDim / 32);
     std::vector<int32_t> half_of_rows; // about every second row, irregularly
     std::vector<float> out;
     double read_speed = 0;
@@ -115,11 +113,9 @@ struct Bench {
         const size_t stride = row_bytes(type, kDim);
         const int n = static_cast<int>(listed ? half_of_rows.size() : matrix.size() / stride);
         const cpu::Rows rows = {matrix.data(), stride, listed ? half_of_rows.data() : nullptr, n};
-        const auto tokens = static_cast<size_t>(n_tokens);
-        ops.quantize_q16(q16.data(), scale.data(), sum.data(), x.data(), tokens * kDim);
-        const cpu::Activations in = {
-            x.data(), q16.data(), scale.data(), sum.data(), n_tokens, kDim
-        };
+        Buffer packed = Buffer::allocate(static_cast<size_t>(n_tokens), ops.packed_bytes(kDim));
+        ops.pack(packed.data(), x.data(), n_tokens, kDim);
+        const cpu::Activations in = {x.data(), packed.data(), n_tokens, kDim};
         const double bytes = static_cast<double>(stride) * n;
         const Timing t = measure(bytes, [&] {
             ops.of(type).dot_rows(out.data(), static_cast<size_t>(n), rows, in);

@@ -92,7 +92,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
                                         context_size(*model_, options),
                                         checked("n_sequences", options.n_sequences, kMaxSequences)
                                     ),
-      scratch_(*model_, n_batch_, cache_.n_ctx(), pool_.n_threads(), has_audit_),
+      scratch_(*model_, ops_, n_batch_, cache_.n_ctx(), pool_.n_threads(), has_audit_),
       lengths_(options.n_sequences), added_(options.n_sequences) {
     stats_.layers.resize(static_cast<size_t>(model_->config().n_layers));
 }

@@ -47,21 +47,20 @@ cpu::Activations make_activations(
     Compute& compute, const float* x, int n_tokens, int dim, bool is_quantized
 ) {
     if (!is_quantized) {
-        return {x, nullptr, nullptr, nullptr, n_tokens, dim};
+        return {x, nullptr, n_tokens, dim};
     }
-    Scratch& scratch = compute.scratch;
-    const int n_blocks = dim / cpu::kQ16Block;
+    std::byte* packed = compute.scratch.packed.data();
+    const size_t stride = compute.ops.packed_bytes(dim);
     compute.pool.parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end, int) {
         const size_t first = static_cast<size_t>(begin);
-        compute.ops.quantize_q16(
-            scratch.q16.data() + first * static_cast<size_t>(dim),
-            scratch.scale.data() + first * static_cast<size_t>(n_blocks),
-            scratch.sum.data() + first * static_cast<size_t>(n_blocks),
+        compute.ops.pack(
+            packed + first * stride,
             x + first * static_cast<size_t>(dim),
-            static_cast<size_t>(end - begin) * static_cast<size_t>(dim)
+            static_cast<int>(end - begin),
+            dim
         );
     });
-    return {x, scratch.q16.data(), scratch.scale.data(), scratch.sum.data(), n_tokens, dim};
+    return {x, packed, n_tokens, dim};
 }
 
 void multiply(Compute& compute, const cpu::Activations& x, std::span<const Product> products) {

@@ -54,7 +54,7 @@ double measure_read_bandwidth(int n_threads, size_t n_bytes) {
     Array<float> memory(n_chunks * kReadChunk / sizeof(float));
     std::vector<float> out(n_chunks * kChunkRows);
     const std::vector<float> x = noise(kReadCols);
-    const cpu::Activations input{x.data(), nullptr, nullptr, nullptr, 1, kReadCols};
+    const cpu::Activations input{x.data(), nullptr, 1, kReadCols};
     ThreadPool pool(n_threads);
     const auto chunk_at = [&](int64_t i) {
         return memory.data() + static_cast<size_t>(i) * kChunkRows * kReadCols;
@@ -95,14 +95,11 @@ double measure_kernel(DType type, bool is_axpy, int n_rows, int n_cols) {
             );
         });
     } else {
-        const size_t n_blocks = cols / cpu::kQ16Block + 1;
-        std::vector<int16_t> q16(cols);
-        std::vector<float> scale(n_blocks);
-        std::vector<int32_t> sum(n_blocks);
+        Array<std::byte> packed(ops.packed_bytes(n_cols));
         if (dtype_info(type).is_quantized) {
-            ops.quantize_q16(q16.data(), scale.data(), sum.data(), x.data(), cols);
+            ops.pack(packed.data(), x.data(), 1, n_cols);
         }
-        const cpu::Activations input{x.data(), q16.data(), scale.data(), sum.data(), 1, n_cols};
+        const cpu::Activations input{x.data(), packed.data(), 1, n_cols};
         seconds = fastest([&] {
             ops.of(type).dot_rows(out.data(), static_cast<size_t>(n_rows), rows, input);
         });

@@ -4,7 +4,9 @@
 
 namespace powerinfer {
 
-Scratch::Scratch(const Model& model, int n_batch, int n_ctx, int n_threads, bool has_audit) {
+Scratch::Scratch(
+    const Model& model, const cpu::Ops& ops, int n_batch, int n_ctx, int n_threads, bool has_audit
+) {
     const Config& config = model.config();
     const size_t tokens = static_cast<size_t>(n_batch);
     const size_t dim = static_cast<size_t>(config.dim);
@@ -12,15 +14,13 @@ Scratch::Scratch(const Model& model, int n_batch, int n_ctx, int n_threads, bool
     const size_t hidden_dim = static_cast<size_t>(config.hidden_dim);
     const size_t max_rank = static_cast<size_t>(model.max_predictor_rank());
     const size_t widest = std::max({dim, hidden_dim, max_rank});
-    const size_t n_blocks = widest / cpu::kQ16Block + 1;
+    const size_t blocks = (widest + cpu::kQ16Block - 1) / cpu::kQ16Block;
 
     x = Array<float>(tokens * dim);
     normed = Array<float>(tokens * dim);
     delta = Array<float>(tokens * dim);
 
-    q16 = Array<int16_t>(tokens * widest);
-    scale = Array<float>(tokens * n_blocks);
-    sum = Array<int32_t>(tokens * n_blocks);
+    packed = Array<std::byte>(tokens * ops.packed_bytes(static_cast<int>(blocks * cpu::kQ16Block)));
 
     attn_normed = Array<float>(tokens * dim);
     q = Array<float>(tokens * dim);
@@ -48,12 +48,11 @@ Scratch::Scratch(const Model& model, int n_batch, int n_ctx, int n_threads, bool
 }
 
 uint64_t Scratch::n_bytes() const noexcept {
-    return x.n_bytes() + normed.n_bytes() + delta.n_bytes() + q16.n_bytes() + scale.n_bytes() +
-           sum.n_bytes() + attn_normed.n_bytes() + q.n_bytes() + k.n_bytes() + v.n_bytes() +
-           attended.n_bytes() + attn_delta.n_bytes() + rotation.n_bytes() + attn_scores.n_bytes() +
-           rank.n_bytes() + neurons.n_bytes() + first.n_bytes() + second.n_bytes() +
-           candidates.n_bytes() + survivors.n_bytes() + flags.n_bytes() + audit.n_bytes() +
-           audit_up.n_bytes();
+    return x.n_bytes() + normed.n_bytes() + delta.n_bytes() + packed.n_bytes() +
+           attn_normed.n_bytes() + q.n_bytes() + k.n_bytes() + v.n_bytes() + attended.n_bytes() +
+           attn_delta.n_bytes() + rotation.n_bytes() + attn_scores.n_bytes() + rank.n_bytes() +
+           neurons.n_bytes() + first.n_bytes() + second.n_bytes() + candidates.n_bytes() +
+           survivors.n_bytes() + flags.n_bytes() + audit.n_bytes() + audit_up.n_bytes();
 }
 
 } // namespace powerinfer

@@ -28,7 +28,14 @@ private:
 
 // T = tokens computed together, at most n_batch.
 struct Scratch {
-    Scratch(const Model& model, int n_batch, int n_ctx, int n_threads, bool has_audit);
+    Scratch(
+        const Model& model,
+        const cpu::Ops& ops,
+        int n_batch,
+        int n_ctx,
+        int n_threads,
+        bool has_audit
+    );
 
     uint64_t n_bytes() const noexcept;
 
@@ -37,10 +44,7 @@ struct Scratch {
     Array<float> normed; // (T, dim) input of the feed-forward
     Array<float> delta;  // (T, dim) output of a block
 
-    // Activations in the form of quantised weights; reused by every product.
-    Array<int16_t> q16; // (T, max(dim, hidden_dim, rank))
-    Array<float> scale; // (T, that / 32)
-    Array<int32_t> sum; // (T, that / 32)
+    Array<std::byte> packed; // (T, packed_bytes) activations in Q16; reused by every product
 
     // Attention.
     Array<float> attn_normed; // (T, dim)

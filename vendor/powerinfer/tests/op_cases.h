@@ -1,7 +1,9 @@
 // What the tests of operators share: the tables of this processor, random matrices and inputs.
 #pragma once
 
+#include "buffer.h"
 #include "cpu/ops.h"
+#include "cpu/q16.h"
 #include "quantize.h"
 #include "twin.h"
 
@@ -16,6 +18,7 @@ using powerinfer::DType;
 using powerinfer::DTypeInfo;
 using powerinfer::cpu::Activations;
 using powerinfer::cpu::Ops;
+using powerinfer::cpu::Q16Block;
 using powerinfer::cpu::Rows;
 using twin::Random;
 
@@ -100,19 +103,21 @@ inline Matrix extreme_matrix(DType type, int n_rows, int dim, Random& random) {
     return m;
 }
 
-// Inputs of a product with everything the contract asks for.
+// Inputs of a product; `blocks` are what the contract says that quantised weights multiply.
 struct Inputs {
     int n_tokens;
     int dim;
     std::vector<float> f32;
-    std::vector<int16_t> q16;
-    std::vector<float> scale;
-    std::vector<int32_t> sum;
+    std::vector<Q16Block> blocks;
+    powerinfer::Buffer packed; // of the table of the last view()
 
-    Activations view(bool quantized) const {
-        return {
-            f32.data(), quantized ? q16.data() : nullptr, scale.data(), sum.data(), n_tokens, dim
-        };
+    Activations view(const Ops& ops, bool quantized) {
+        if (!quantized) {
+            return {f32.data(), nullptr, n_tokens, dim};
+        }
+        packed = powerinfer::Buffer::allocate(static_cast<size_t>(n_tokens), ops.packed_bytes(dim));
+        ops.pack(packed.data(), f32.data(), n_tokens, dim);
+        return {f32.data(), packed.data(), n_tokens, dim};
     }
     // Element j of token t as the kernels of that kind see it.
     double value(bool quantized, size_t t, size_t j) const {
@@ -120,20 +125,16 @@ struct Inputs {
         if (!quantized) {
             return static_cast<double>(f32[k]);
         }
-        return static_cast<double>(scale[k / 32]) * q16[k];
+        return static_cast<double>(blocks[k / 32].scale) * blocks[k / 32].q[k % 32];
     }
 };
 
 inline Inputs make_inputs(std::vector<float> x, int n_tokens, int dim) {
-    Inputs in = {n_tokens, dim, std::move(x), {}, {}, {}};
+    Inputs in = {n_tokens, dim, std::move(x), {}, {}};
     if (dim % 32 == 0) {
-        const size_t n = in.f32.size();
-        in.q16.resize(n);
-        in.scale.resize(n / 32);
-        in.sum.resize(n / 32);
-        powerinfer::cpu::scalar_ops().quantize_q16(
-            in.q16.data(), in.scale.data(), in.sum.data(), in.f32.data(), n
-        );
+        for (size_t k = 0; k < in.f32.size(); k += 32) {
+            in.blocks.push_back(powerinfer::cpu::round_q16(in.f32.data() + k));
+        }
     }
     return in;
 }

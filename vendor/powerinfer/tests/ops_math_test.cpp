@@ -10,6 +10,30 @@ using namespace powerinfer;
 using namespace op_cases;
 
 namespace {
+// The products of a table with a row that is 1 in one place and 0 elsewhere are the activations
+// that it packed.
+std::vector<float> packed_values(const Ops& ops, const std::vector<float>& x) {
+    std::vector<std::byte> rows(32 * 34);
+    for (size_t j = 0; j < 32; ++j) {
+        rows[34 * j + 1] = std::byte{0x3c}; // 1 in half precision
+        rows[34 * j + 2 + j] = std::byte{1};
+    }
+    std::vector<float> values;
+    for (size_t first = 0; first < x.size(); first += 32) {
+        std::vector<float> out(32);
+        Inputs in = make_inputs(
+            {x.begin() + static_cast<ptrdiff_t>(first),
+             x.begin() + static_cast<ptrdiff_t>(first) + 32},
+            1,
+            32
+        );
+        const Rows all = {rows.data(), 34, nullptr, 32};
+        ops.of(DType::q8_0).dot_rows(out.data(), 32, all, in.view(ops, true));
+        values.insert(values.end(), out.begin(), out.end());
+    }
+    return values;
+}
+
 void q16_has_the_same_bits_everywhere() {
     Random random(8);
     constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -21,16 +45,20 @@ void q16_has_the_same_bits_everywhere() {
                 x[j] = std::isfinite(size) ? std::max(-3e38f, std::min(3e38f, x[j] * size)) : x[j];
             }
             x[40] = size;
-            const Inputs expected = make_inputs(x, 1, 96);
-            Inputs in = expected;
-            std::fill(in.q16.begin(), in.q16.end(), int16_t{7});
-            ops->quantize_q16(in.q16.data(), in.scale.data(), in.sum.data(), x.data(), 96);
-            CHECK_MSG(in.q16 == expected.q16, "%s size %g", ops->name, static_cast<double>(size));
-            CHECK(in.sum == expected.sum);
-            for (size_t b = 0; b < 3; ++b) {
-                const bool finite = std::isfinite(size) || b != 1;
-                CHECK(std::isnan(in.scale[b]) == !finite);
-                CHECK(!finite || same_bits(in.scale[b], expected.scale[b]));
+            const std::vector<float> found = packed_values(*ops, x);
+            const Inputs in = make_inputs(x, 1, 96);
+            for (size_t j = 0; j < 96; ++j) {
+                const auto expected = static_cast<float>(in.value(true, 0, j));
+                CHECK_MSG(
+                    std::isnan(expected) ? std::isnan(found[j]) : found[j] == expected,
+                    "%s size %g element %zu: %g, not %g",
+                    ops->name,
+                    static_cast<double>(size),
+                    j,
+                    static_cast<double>(found[j]),
+                    static_cast<double>(expected)
+                );
+                CHECK(std::isnan(expected) == (j / 32 == 1 && !std::isfinite(size)));
             }
         }
     }
@@ -41,20 +69,22 @@ void q16_has_the_same_bits_everywhere() {
 void q16_rounds_to_nearest() {
     Random random(9);
     const Inputs in = random_inputs(1, 4096, random);
-    for (size_t b = 0; b < in.scale.size(); ++b) {
+    for (size_t b = 0; b < in.blocks.size(); ++b) {
+        const Q16Block& block = in.blocks[b];
         float amax = 0;
         int32_t sum = 0;
         int largest = 0;
-        for (size_t j = 32 * b; j < 32 * b + 32; ++j) {
-            amax = std::max(amax, std::abs(in.f32[j]));
-            sum += in.q16[j];
-            largest = std::max(largest, std::abs(int{in.q16[j]}));
-            const double error = in.value(true, 0, j) - static_cast<double>(in.f32[j]);
-            CHECK(std::abs(error) <= 0.503 * static_cast<double>(in.scale[b]));
+        for (size_t j = 0; j < 32; ++j) {
+            const float x = in.f32[32 * b + j];
+            amax = std::max(amax, std::abs(x));
+            sum += block.q[j];
+            largest = std::max(largest, std::abs(int{block.q[j]}));
+            const double error = in.value(true, 0, 32 * b + j) - static_cast<double>(x);
+            CHECK(std::abs(error) <= 0.503 * static_cast<double>(block.scale));
         }
-        CHECK_EQ(in.scale[b], amax / 32767.0f);
-        CHECK_EQ(in.sum[b], sum);
-        CHECK_EQ(largest, 32767);
+        CHECK_EQ(block.scale, amax / static_cast<float>(cpu::kQ16Max));
+        CHECK_EQ(block.sum, sum);
+        CHECK_EQ(largest, cpu::kQ16Max);
     }
 }
 

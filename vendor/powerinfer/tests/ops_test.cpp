@@ -8,28 +8,27 @@
 
 using namespace powerinfer;
 using namespace op_cases;
-using cpu::TypeOps;
 
 namespace {
 std::vector<float> dots(
-    const TypeOps& ops, const Matrix& m, const Inputs& in, const std::vector<int32_t>* ids
+    const Ops& ops, const Matrix& m, Inputs& in, const std::vector<int32_t>* ids
 ) {
     const int n = ids != nullptr ? static_cast<int>(ids->size()) : m.n_rows;
     const bool quantized = dtype_info(m.type).is_quantized;
     std::vector<float> out(static_cast<size_t>(n) * static_cast<size_t>(in.n_tokens), -1.0f);
-    ops.dot_rows(
+    ops.of(m.type).dot_rows(
         out.data(),
         static_cast<size_t>(n),
         m.rows(ids != nullptr ? ids->data() : nullptr, n),
-        in.view(quantized)
+        in.view(ops, quantized)
     );
     return out;
 }
 
-void check_dots(const Ops& ops, const Matrix& m, const Inputs& in) {
+void check_dots(const Ops& ops, const Matrix& m, Inputs in) {
     const bool quantized = dtype_info(m.type).is_quantized;
-    const auto out = dots(ops.of(m.type), m, in, nullptr);
-    const auto scalar = dots(cpu::scalar_ops().of(m.type), m, in, nullptr);
+    const auto out = dots(ops, m, in, nullptr);
+    const auto scalar = dots(cpu::scalar_ops(), m, in, nullptr);
     for (size_t i = 0; i < static_cast<size_t>(m.n_rows); ++i) {
         const auto w = m.values(static_cast<int>(i));
         for (size_t t = 0; t < static_cast<size_t>(in.n_tokens); ++t) {
@@ -107,12 +106,12 @@ void dots_do_not_depend_on_the_call() {
         for (DType type : twin::kWeightTypes) {
             const int dim = dtype_info(type).block_elements == 1 ? 173 : 768;
             const Matrix m = random_matrix(type, 13, dim, random);
-            const Inputs all = random_inputs(9, dim, random);
-            const auto whole = dots(ops->of(type), m, all, nullptr);
+            Inputs all = random_inputs(9, dim, random);
+            const auto whole = dots(*ops, m, all, nullptr);
             for (size_t t = 0; t < 9; ++t) {
                 const auto begin = all.f32.begin() + static_cast<ptrdiff_t>(t) * dim;
-                const Inputs one = make_inputs(std::vector<float>(begin, begin + dim), 1, dim);
-                const auto listed = dots(ops->of(type), m, one, &ids);
+                Inputs one = make_inputs(std::vector<float>(begin, begin + dim), 1, dim);
+                const auto listed = dots(*ops, m, one, &ids);
                 for (size_t i = 0; i < ids.size(); ++i) {
                     const float together = whole[t * 13 + static_cast<size_t>(ids[i])];
                     CHECK_MSG(
@@ -124,7 +123,7 @@ void dots_do_not_depend_on_the_call() {
                         t
                     );
                     const std::vector<int32_t> single = {ids[i]};
-                    const auto alone = dots(ops->of(type), m, one, &single);
+                    const auto alone = dots(*ops, m, one, &single);
                     CHECK(same_bits(alone[0], together));
                 }
             }
@@ -137,10 +136,10 @@ void no_rows_write_nothing() {
     for (const Ops* ops : tables()) {
         for (DType type : twin::kWeightTypes) {
             const Matrix m = random_matrix(type, 1, 256, random);
-            const Inputs in = random_inputs(2, 256, random);
+            Inputs in = random_inputs(2, 256, random);
             const bool quantized = dtype_info(type).is_quantized;
             float out[2] = {3.0f, 4.0f};
-            ops->of(type).dot_rows(out, 1, m.rows(nullptr, 0), in.view(quantized));
+            ops->of(type).dot_rows(out, 1, m.rows(nullptr, 0), in.view(*ops, quantized));
             CHECK(out[0] == 3.0f && out[1] == 4.0f);
             std::vector<float> acc(512, 5.0f);
             for (int n_tokens = 1; n_tokens <= 2; ++n_tokens) {
@@ -324,7 +323,8 @@ void non_finite_activations_reach_the_result() {
             const Matrix m = random_matrix(type, 1, 256, random);
             std::vector<float> x = random.normals(256);
             x[100] = std::numeric_limits<float>::quiet_NaN();
-            CHECK(std::isnan(dots(ops->of(type), m, make_inputs(x, 1, 256), nullptr)[0]));
+            Inputs in = make_inputs(x, 1, 256);
+            CHECK(std::isnan(dots(*ops, m, in, nullptr)[0]));
         }
     }
 }

@@ -1,5 +1,6 @@
 // The AVX2 table (with FMA and F16C). Nothing here may run on a lesser processor, so nothing here
 // has external linkage but the table.
+#include "blocks.h"
 #include "tables.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -17,15 +18,16 @@ struct Simd : SimdX86 {
     static constexpr int kTokenTile = 4;
 
     using F = __m256;
-    struct Words { // 32 x int16
-        __m256i v[2];
+    using Sums = __m256i;
+    struct Quants { // of two blocks: elements 0..15 of each, then 16..31, unsigned
+        __m256i half[2];
     };
-    struct Scale1 {
-        __m256 d;
-    };
-    struct Scale2 {
-        __m256 d0;
-        __m256 d1;
+    struct alignas(32) Packed {
+        int8_t high[2][32];
+        int8_t low[2][32];
+        int32_t sum[2][8];
+        float scale[8];
+        float scaled_sum[8];
     };
     struct Doubles {
         __m256d v[2];
@@ -52,9 +54,9 @@ struct Simd : SimdX86 {
         return mul(mul(x, power_of_2(half)), power_of_2(_mm256_sub_epi32(exponent, half)));
     }
 
-    static F load_f16(const uint8_t* p) noexcept { return _mm256_cvtph_ps(load_words8(p)); }
+    static F load_f16(const uint8_t* p) noexcept { return _mm256_cvtph_ps(load128(p)); }
     static F load_bf16(const uint8_t* p) noexcept {
-        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_words8(p)), 16));
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
     }
 
     // 0 or 1 in byte j from bit j.
@@ -67,12 +69,6 @@ struct Simd : SimdX86 {
         const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit_of), bit_of);
         return _mm256_and_si256(set, _mm256_set1_epi8(1));
     }
-    static Words widen(Bytes q) noexcept {
-        return {
-            {_mm256_cvtepi8_epi16(_mm256_castsi256_si128(q)),
-             _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1))}
-        };
-    }
     static void to_floats(F* out, Bytes q) noexcept {
         const __m128i first = _mm256_castsi256_si128(q);
         const __m128i second = _mm256_extracti128_si256(q, 1);
@@ -82,22 +78,88 @@ struct Simd : SimdX86 {
         out[3] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(second, 8)));
     }
 
-    static Scale1 scale1(float d) noexcept { return {_mm256_set1_ps(d)}; }
-    static Scale2 scale2(float d0, float d1) noexcept {
-        return {_mm256_set1_ps(d0), _mm256_set1_ps(d1)};
+    // Each of two numbers in four lanes.
+    static F lanes(const float* p) noexcept {
+        return _mm256_set_m128(_mm_set1_ps(p[1]), _mm_set1_ps(p[0]));
     }
-    // acc + d * scale * (w . x). Sums of four products are at most 2^24, hence exact as floats.
-    static F dot(F acc, const Words& w, const int16_t* x, const Scale1& d, float scale) noexcept {
-        const __m256i sums = _mm256_add_epi32(
-            _mm256_madd_epi16(w.v[0], load_words(x)), _mm256_madd_epi16(w.v[1], load_words(x + 16))
+    template <int>
+    static Quants quants(const Bytes (&blocks)[2]) noexcept {
+        return {
+            {_mm256_permute2x128_si256(blocks[0], blocks[1], 0x20),
+             _mm256_permute2x128_si256(blocks[0], blocks[1], 0x31)}
+        };
+    }
+
+    static Quants quants_q4_0(const uint8_t* p) noexcept {
+        const __m256i bytes = _mm256_set_m128i(load128(p + 20), load128(p + 2));
+        return {{field(bytes, 0, 15), field(bytes, 4, 15)}};
+    }
+    static F scales_q4_0(const uint8_t* p) noexcept {
+        return _mm256_set_m128(
+            _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load_u16(p + 18)))),
+            _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load_u16(p))))
         );
-        return fma(_mm256_cvtepi32_ps(sums), mul(d.d, set1(scale)), acc);
     }
-    static F dot(F acc, const Words& w, const int16_t* x, const Scale2& d, float scale) noexcept {
-        const __m256i first = _mm256_madd_epi16(w.v[0], load_words(x));
-        const __m256i second = _mm256_madd_epi16(w.v[1], load_words(x + 16));
-        acc = fma(_mm256_cvtepi32_ps(first), mul(d.d0, set1(scale)), acc);
-        return fma(_mm256_cvtepi32_ps(second), mul(d.d1, set1(scale)), acc);
+    static void values_q4_0(F* out, const uint8_t* quants, float d) noexcept {
+        to_floats(out, minus(nibbles(quants), 8));
+        for (int i = 0; i < 4; ++i) {
+            out[i] = mul(out[i], set1(d));
+        }
+    }
+
+    // What stands for zero, times -(sum of the activations).
+    template <int zero>
+    static Sums minus_zero(const Packed& x) noexcept {
+        if constexpr (zero == 0) {
+            return _mm256_setzero_si256();
+        }
+        return minus_times<zero>(_mm256_add_epi32(load256(x.sum[0]), load256(x.sum[1])));
+    }
+    template <int zero>
+    static Sums minus_zero(const Packed& x, int half) noexcept {
+        return minus_times<zero>(load256(x.sum[half]));
+    }
+    // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
+    // below 2^24, hence exact as a float.
+    template <int zero>
+    static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
+        if constexpr (zero == 128) { // pairs of products of 8 bits do not fit into 16
+            const __m256i sevens = _mm256_set1_epi8(127);
+            for (int half = 0; half < 2; ++half) {
+                Quants part = q;
+                part.half[half] = _mm256_and_si256(q.half[half], sevens);
+                start = dot_half(start, part, x, half);
+                part.half[half] = _mm256_andnot_si256(sevens, q.half[half]);
+                start = dot_half(start, part, x, half);
+            }
+            return start;
+        }
+        const __m256i high = _mm256_add_epi16(
+            _mm256_maddubs_epi16(q.half[0], load256(x.high[0])),
+            _mm256_maddubs_epi16(q.half[1], load256(x.high[1]))
+        );
+        const __m256i low = _mm256_add_epi16(
+            _mm256_maddubs_epi16(q.half[0], load256(x.low[0])),
+            _mm256_maddubs_epi16(q.half[1], load256(x.low[1]))
+        );
+        return joined(start, high, low);
+    }
+    static Sums dot_half(Sums start, const Quants& q, const Packed& x, int half) noexcept {
+        return joined(
+            start,
+            _mm256_maddubs_epi16(q.half[half], load256(x.high[half])),
+            _mm256_maddubs_epi16(q.half[half], load256(x.low[half]))
+        );
+    }
+    static F to_float(Sums x) noexcept { return _mm256_cvtepi32_ps(x); }
+    // The sums of a group whose other fields are filled.
+    static void sum_lanes(Packed& x) noexcept {
+        const Quants ones = {{_mm256_set1_epi8(1), _mm256_set1_epi8(1)}};
+        const Sums first = dot_half(_mm256_setzero_si256(), ones, x, 0);
+        const Sums second = dot_half(_mm256_setzero_si256(), ones, x, 1);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(x.sum[0]), first);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(x.sum[1]), second);
+        store(x.scaled_sum, mul(load(x.scale), to_float(_mm256_add_epi32(first, second))));
     }
 
     static uint32_t max_abs_bits32(const float* x) noexcept {
@@ -108,17 +170,14 @@ struct Simd : SimdX86 {
         }
         return SimdX86::largest8(max);
     }
-    // q = x / step rounded to nearest even and clamped; returns the sum of q.
-    static int32_t round_steps32(int16_t* q, const float* x, float step) noexcept {
-        __m256i sums = _mm256_setzero_si256();
+    // q = x / step rounded to nearest even and clamped.
+    static void round_steps32(int16_t* q, const float* x, float step) noexcept {
         for (int i = 0; i < 32; i += 16) {
             const __m256i a = round_steps(load(x + i), step);
             const __m256i b = round_steps(load(x + i + 8), step);
             const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), packed);
-            sums = _mm256_add_epi32(sums, _mm256_add_epi32(a, b));
         }
-        return SimdX86::sum8(sums);
     }
 
     static Doubles doubles(double x) noexcept { return {{_mm256_set1_pd(x), _mm256_set1_pd(x)}}; }
@@ -146,19 +205,32 @@ struct Simd : SimdX86 {
     static double sum(const Doubles& x) noexcept { return sum4(_mm256_add_pd(x.v[0], x.v[1])); }
 
 private:
-    static __m128i load_words8(const uint8_t* p) noexcept {
+    static __m128i load128(const uint8_t* p) noexcept {
         return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     }
-    static __m256i load_words(const int16_t* p) noexcept {
-        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    static __m256i load256(const void* p) noexcept {
+        return _mm256_load_si256(static_cast<const __m256i*>(p));
+    }
+    template <int zero>
+    static __m256i minus_times(__m256i x) noexcept {
+        static_assert((zero & (zero - 1)) == 0);
+        const __m256i times = _mm256_slli_epi32(x, __builtin_ctz(zero));
+        return _mm256_sub_epi32(_mm256_setzero_si256(), times);
+    }
+    // start + 256 * high + low, of pairs of 16-bit sums.
+    static __m256i joined(__m256i start, __m256i high, __m256i low) noexcept {
+        const __m256i highs = _mm256_madd_epi16(high, _mm256_set1_epi16(256));
+        const __m256i lows = _mm256_madd_epi16(low, _mm256_set1_epi16(1));
+        return _mm256_add_epi32(start, _mm256_add_epi32(highs, lows));
     }
     static __m256 power_of_2(__m256i k) noexcept {
         const __m256i biased = _mm256_add_epi32(k, _mm256_set1_epi32(127));
         return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
     }
     static __m256i round_steps(F x, float step) noexcept {
-        const F steps = max(set1(-32767.0f), min(set1(32767.0f), div(x, set1(step))));
-        return _mm256_cvtps_epi32(steps);
+        const F largest = set1(static_cast<float>(kQ16Max));
+        const F smallest = set1(-static_cast<float>(kQ16Max));
+        return _mm256_cvtps_epi32(max(smallest, min(largest, div(x, set1(step)))));
     }
 };
 

@@ -24,9 +24,17 @@ struct Simd : SimdX86 {
     static constexpr int kTokenTile = 4;
 
     using F = __m512;
-    using Words = __m512i; // 32 x int16
-    using Scale1 = __m512;
-    using Scale2 = __m512;
+    using Sums = __m512i;
+    struct Quants { // of four blocks: elements 0..15 of each, then 16..31, unsigned
+        __m512i half[2];
+    };
+    struct alignas(64) Packed {
+        int8_t high[2][64];
+        int8_t low[2][64];
+        int32_t sum[2][16];
+        float scale[16];
+        float scaled_sum[16];
+    };
     struct Doubles {
         __m512d v[2];
     };
@@ -54,21 +62,125 @@ struct Simd : SimdX86 {
 
     // 0 or 1 in byte j from bit j.
     static Bytes bits(uint32_t word) noexcept { return _mm256_maskz_set1_epi8(word, 1); }
-    static Words widen(Bytes q) noexcept { return _mm512_cvtepi8_epi16(q); }
     static void to_floats(F* out, Bytes q) noexcept {
         out[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_castsi256_si128(q)));
         out[1] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_extracti128_si256(q, 1)));
     }
 
-    static Scale1 scale1(float d) noexcept { return _mm512_set1_ps(d); }
-    static Scale2 scale2(float d0, float d1) noexcept {
-        return _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(d0), _mm512_set1_ps(d1));
+    // Each of four numbers in four lanes.
+    static F lanes(const float* p) noexcept {
+        const __m512 four = _mm512_castps128_ps512(_mm_loadu_ps(p));
+        return _mm512_permutexvar_ps(block_of_lane(), four);
     }
-    // acc + d * scale * (w . x); lanes 0..7 hold the sums of elements 0..15. Sums of two products
-    // are below 2^24, hence exact as floats.
-    static F dot(F acc, Words w, const int16_t* x, __m512 d, float scale) noexcept {
-        const __m512i sums = _mm512_madd_epi16(w, _mm512_loadu_si512(x));
-        return fma(_mm512_cvtepi32_ps(sums), mul(d, set1(scale)), acc);
+    template <int>
+    static Quants quants(const Bytes (&blocks)[4]) noexcept {
+        const __m512i a = _mm512_inserti64x4(_mm512_castsi256_si512(blocks[0]), blocks[1], 1);
+        const __m512i b = _mm512_inserti64x4(_mm512_castsi256_si512(blocks[2]), blocks[3], 1);
+        return {{_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd)}};
+    }
+
+    // Four Q4_0 blocks have 72 bytes: the first 64 and the last 64 of them hold everything.
+    static Quants quants_q4_0(const uint8_t* p) noexcept {
+        // Words 1..8, 10..17, 19..26 of the first and 24..31 of the last.
+        const __m512i from = _mm512_set_epi16(
+            63,
+            62,
+            61,
+            60,
+            59,
+            58,
+            57,
+            56,
+            26,
+            25,
+            24,
+            23,
+            22,
+            21,
+            20,
+            19,
+            17,
+            16,
+            15,
+            14,
+            13,
+            12,
+            11,
+            10,
+            8,
+            7,
+            6,
+            5,
+            4,
+            3,
+            2,
+            1
+        );
+        const __m512i first = _mm512_loadu_si512(p);
+        const __m512i last = _mm512_loadu_si512(p + 8);
+        const __m512i bytes = _mm512_permutex2var_epi16(first, from, last);
+        const __m512i mask = _mm512_set1_epi8(15);
+        return {{_mm512_and_si512(bytes, mask), _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask)}
+        };
+    }
+    static F scales_q4_0(const uint8_t* p) noexcept {
+        const __m512i from = _mm512_castsi256_si512(
+            _mm256_set_epi16(27, 27, 27, 27, 18, 18, 18, 18, 9, 9, 9, 9, 0, 0, 0, 0)
+        );
+        const __m512i halves = _mm512_permutexvar_epi16(from, _mm512_loadu_si512(p));
+        return _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
+    }
+    // A nibble selects one of the 16 values that a block can hold.
+    static void values_q4_0(F* out, const uint8_t* quants, float d) noexcept {
+        const F steps = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+        const F values = mul(set1(d), steps);
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(quants));
+        const __m512i q = _mm512_cvtepu8_epi32(bytes);
+        out[0] = _mm512_permutexvar_ps(q, values);
+        out[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), values);
+    }
+
+    // What stands for zero, times -(sum of the activations).
+    template <int zero>
+    static Sums minus_zero(const Packed& x) noexcept {
+        if constexpr (zero == 0) {
+            return _mm512_setzero_si512();
+        }
+        return minus_times<zero>(
+            _mm512_add_epi32(_mm512_load_si512(x.sum[0]), _mm512_load_si512(x.sum[1]))
+        );
+    }
+    template <int zero>
+    static Sums minus_zero(const Packed& x, int half) noexcept {
+        return minus_times<zero>(_mm512_load_si512(x.sum[half]));
+    }
+    // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
+    // below 2^24, hence exact as a float.
+    template <int>
+    static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
+        __m512i high = _mm512_setzero_si512();
+        high = _mm512_dpbusd_epi32(high, q.half[0], _mm512_load_si512(x.high[0]));
+        high = _mm512_dpbusd_epi32(high, q.half[1], _mm512_load_si512(x.high[1]));
+        __m512i low = _mm512_dpbusd_epi32(start, q.half[0], _mm512_load_si512(x.low[0]));
+        low = _mm512_dpbusd_epi32(low, q.half[1], _mm512_load_si512(x.low[1]));
+        return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
+    }
+    static Sums dot_half(Sums start, const Quants& q, const Packed& x, int half) noexcept {
+        const __m512i weights = q.half[half];
+        const __m512i high =
+            _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights, _mm512_load_si512(x.high[half]));
+        const __m512i low = _mm512_dpbusd_epi32(start, weights, _mm512_load_si512(x.low[half]));
+        return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
+    }
+    static F to_float(Sums x) noexcept { return _mm512_cvtepi32_ps(x); }
+    // The sums of a group whose other fields are filled.
+    static void sum_lanes(Packed& x) noexcept {
+        const Quants ones = {{_mm512_set1_epi8(1), _mm512_set1_epi8(1)}};
+        const Sums first = dot_half(_mm512_setzero_si512(), ones, x, 0);
+        const Sums second = dot_half(_mm512_setzero_si512(), ones, x, 1);
+        _mm512_store_si512(x.sum[0], first);
+        _mm512_store_si512(x.sum[1], second);
+        store(x.scaled_sum, mul(load(x.scale), to_float(_mm512_add_epi32(first, second))));
     }
 
     static uint32_t max_abs_bits32(const float* x) noexcept {
@@ -80,16 +192,12 @@ struct Simd : SimdX86 {
             _mm256_max_epu32(_mm512_castsi512_si256(max), _mm512_extracti64x4_epi64(max, 1))
         );
     }
-    // q = x / step rounded to nearest even and clamped; returns the sum of q.
-    static int32_t round_steps32(int16_t* q, const float* x, float step) noexcept {
-        const __m512i a = round_steps(load(x), step);
-        const __m512i b = round_steps(load(x + 16), step);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm512_cvtepi32_epi16(a));
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + 16), _mm512_cvtepi32_epi16(b));
-        const __m512i sums = _mm512_add_epi32(a, b);
-        return SimdX86::sum8(
-            _mm256_add_epi32(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1))
-        );
+    // q = x / step rounded to nearest even and clamped.
+    static void round_steps32(int16_t* q, const float* x, float step) noexcept {
+        for (int i = 0; i < 32; i += 16) {
+            const __m256i steps = _mm512_cvtepi32_epi16(round_steps(load(x + i), step));
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), steps);
+        }
     }
 
     static Doubles doubles(double x) noexcept { return {{_mm512_set1_pd(x), _mm512_set1_pd(x)}}; }
@@ -118,11 +226,21 @@ struct Simd : SimdX86 {
     }
 
 private:
+    static __m512i block_of_lane() noexcept {
+        return _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    }
+    template <int zero>
+    static __m512i minus_times(__m512i x) noexcept {
+        static_assert((zero & (zero - 1)) == 0);
+        const __m512i times = _mm512_slli_epi32(x, __builtin_ctz(zero));
+        return _mm512_sub_epi32(_mm512_setzero_si512(), times);
+    }
     static __m256 low(F x) noexcept { return _mm512_castps512_ps256(x); }
     static __m256 high(F x) noexcept { return _mm512_extractf32x8_ps(x, 1); }
     static __m512i round_steps(F x, float step) noexcept {
-        const F steps = max(set1(-32767.0f), min(set1(32767.0f), div(x, set1(step))));
-        return _mm512_cvtps_epi32(steps);
+        const F largest = set1(static_cast<float>(kQ16Max));
+        const F smallest = set1(-static_cast<float>(kQ16Max));
+        return _mm512_cvtps_epi32(max(smallest, min(largest, div(x, set1(step)))));
     }
 };
 

@@ -1,4 +1,5 @@
 // The NEON table, for every 64-bit Arm.
+#include "blocks.h"
 #include "tables.h"
 
 #if defined(__aarch64__) && defined(__ARM_NEON)
@@ -19,18 +20,15 @@ struct Simd {
     struct Bytes { // 32 x int8
         uint8x16_t v[2];
     };
-    struct Words { // 32 x int16
-        int16x8_t v[4];
+    using Sums = int32x4_t;
+    struct Quants { // of one block: elements 0..15, then 16..31, signed
+        int8x16_t half[2];
     };
-    struct Scale1 {
-        float d;
-    };
-    struct Scale2 {
-        float d0;
-        float d1;
-    };
-    struct Eight {
-        float32x4_t v[2];
+    struct alignas(16) Packed {
+        int8_t high[2][16];
+        int8_t low[2][16];
+        float scale[4];
+        float scaled_sum[4];
     };
     struct Doubles {
         float64x2_t v[2];
@@ -92,48 +90,64 @@ struct Simd {
         const uint8x16_t subtrahend = vdupq_n_u8(static_cast<uint8_t>(offset));
         return {{vsubq_u8(v.v[0], subtrahend), vsubq_u8(v.v[1], subtrahend)}};
     }
-    static Words widen(const Bytes& q) noexcept {
-        const int8x16_t a = vreinterpretq_s8_u8(q.v[0]);
-        const int8x16_t b = vreinterpretq_s8_u8(q.v[1]);
-        return {
-            {vmovl_s8(vget_low_s8(a)), vmovl_high_s8(a), vmovl_s8(vget_low_s8(b)), vmovl_high_s8(b)}
-        };
-    }
     static void to_floats(F* out, const Bytes& q) noexcept {
-        const Words words = widen(q);
-        for (int i = 0; i < 4; ++i) {
-            out[2 * i] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(words.v[i])));
-            out[2 * i + 1] = vcvtq_f32_s32(vmovl_high_s16(words.v[i]));
-        }
-    }
-
-    static Scale1 scale1(float d) noexcept { return {d}; }
-    static Scale2 scale2(float d0, float d1) noexcept { return {d0, d1}; }
-    // acc + d * scale * (w . x); the integer sums are exact and converted once.
-    static F dot(F acc, const Words& w, const int16_t* x, Scale1 d, float scale) noexcept {
-        const int32x4_t sums = add_products(add_products(vdupq_n_s32(0), w, x, 0), w, x, 2);
-        return vfmaq_n_f32(acc, vcvtq_f32_s32(sums), d.d * scale);
-    }
-    static F dot(F acc, const Words& w, const int16_t* x, Scale2 d, float scale) noexcept {
-        const int32x4_t first = add_products(vdupq_n_s32(0), w, x, 0);
-        const int32x4_t second = add_products(vdupq_n_s32(0), w, x, 2);
-        acc = vfmaq_n_f32(acc, vcvtq_f32_s32(first), d.d0 * scale);
-        return vfmaq_n_f32(acc, vcvtq_f32_s32(second), d.d1 * scale);
-    }
-
-    // Eight lanes beside the others: the minima of a super-block.
-    static Eight zero8() noexcept { return {{zero(), zero()}}; }
-    static Eight dot8(
-        const Eight& acc, const float* min, const float* scale, const int32_t* sum
-    ) noexcept {
-        Eight result;
         for (int i = 0; i < 2; ++i) {
-            const F x = mul(load(scale + 4 * i), vcvtq_f32_s32(vld1q_s32(sum + 4 * i)));
-            result.v[i] = fma(load(min + 4 * i), x, acc.v[i]);
+            const int8x16_t bytes = vreinterpretq_s8_u8(q.v[i]);
+            const int16x8_t words[2] = {vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)};
+            for (int k = 0; k < 2; ++k) {
+                out[4 * i + 2 * k] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(words[k])));
+                out[4 * i + 2 * k + 1] = vcvtq_f32_s32(vmovl_high_s16(words[k]));
+            }
         }
-        return result;
     }
-    static float sum8(const Eight& x) noexcept { return vaddvq_f32(vaddq_f32(x.v[0], x.v[1])); }
+
+    static F lanes(const float* p) noexcept { return vdupq_n_f32(p[0]); }
+    template <int zero>
+    static Quants quants(const Bytes (&blocks)[1]) noexcept {
+        const Bytes q = minus(blocks[0], zero);
+        return {{vreinterpretq_s8_u8(q.v[0]), vreinterpretq_s8_u8(q.v[1])}};
+    }
+
+    static Quants quants_q4_0(const uint8_t* p) noexcept {
+        const Bytes block[1] = {nibbles(p + 2)};
+        return quants<8>(block);
+    }
+    static F scales_q4_0(const uint8_t* p) noexcept {
+        return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(load_u16(p))));
+    }
+    static void values_q4_0(F* out, const uint8_t* quants, float d) noexcept {
+        to_floats(out, minus(nibbles(quants), 8));
+        for (int i = 0; i < 8; ++i) {
+            out[i] = vmulq_n_f32(out[i], d);
+        }
+    }
+
+    // Weights are signed already.
+    template <int>
+    static Sums minus_zero(const Packed&, int = 0) noexcept {
+        return vdupq_n_s32(0);
+    }
+    // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
+    // below 2^24, hence exact as a float.
+    template <int>
+    static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
+        return dot_half(dot_half(start, q, x, 0), q, x, 1);
+    }
+    static Sums dot_half(Sums start, const Quants& q, const Packed& x, int half) noexcept {
+        const int32x4_t zeros = vdupq_n_s32(0);
+        const int32x4_t high = add_products(zeros, q.half[half], vld1q_s8(x.high[half]));
+        return add_products(
+            vaddq_s32(start, vshlq_n_s32(high, 8)), q.half[half], vld1q_s8(x.low[half])
+        );
+    }
+    static F to_float(Sums x) noexcept { return vcvtq_f32_s32(x); }
+    // The sums of a group whose other fields are filled.
+    static void sum_lanes(Packed& x) noexcept {
+        const Quants ones = {{vdupq_n_s8(1), vdupq_n_s8(1)}};
+        const Sums sums = dot<0>(vdupq_n_s32(0), ones, x);
+        store(x.scaled_sum, mul(load(x.scale), to_float(sums)));
+    }
+
     // out[i] = d * q[i], eight of them.
     static void scale_unsigned8(float* out, const uint8_t* q, float d) noexcept {
         scale8(out, vreinterpretq_s16_u16(vmovl_u8(vld1_u8(q))), d);
@@ -149,16 +163,14 @@ struct Simd {
         }
         return vmaxvq_u32(max);
     }
-    // q = x / step rounded to nearest even and clamped; returns the sum of q.
-    static int32_t round_steps32(int16_t* q, const float* x, float step) noexcept {
-        int32x4_t sums = vdupq_n_s32(0);
+    // q = x / step rounded to nearest even and clamped.
+    static void round_steps32(int16_t* q, const float* x, float step) noexcept {
+        const F largest = set1(static_cast<float>(kQ16Max));
         for (int i = 0; i < 32; i += 4) {
-            const F steps = max(set1(-32767.0f), min(set1(32767.0f), div(load(x + i), set1(step))));
-            const int32x4_t rounded = vcvtnq_s32_f32(steps);
-            vst1_s16(q + i, vmovn_s32(rounded));
-            sums = vaddq_s32(sums, rounded);
+            const F steps = div(load(x + i), set1(step));
+            const F clamped = max(vnegq_f32(largest), min(largest, steps));
+            vst1_s16(q + i, vmovn_s32(vcvtnq_s32_f32(clamped)));
         }
-        return vaddvq_s32(sums);
     }
 
     static Doubles doubles(double x) noexcept { return {{vdupq_n_f64(x), vdupq_n_f64(x)}}; }
@@ -192,16 +204,15 @@ private:
         const uint8x8_t high = vtst_u8(vdup_n_u8(static_cast<uint8_t>(word >> 8)), bit_of);
         return vandq_u8(vcombine_u8(low, high), vdupq_n_u8(1));
     }
-    // sums + elements 8i..8i+15 of w * x.
-    static int32x4_t add_products(
-        int32x4_t sums, const Words& w, const int16_t* x, int i
-    ) noexcept {
-        for (int k = i; k < i + 2; ++k) {
-            const int16x8_t values = vld1q_s16(x + 8 * k);
-            sums = vmlal_s16(sums, vget_low_s16(w.v[k]), vget_low_s16(values));
-            sums = vmlal_high_s16(sums, w.v[k], values);
-        }
-        return sums;
+    // sums[l] + products of bytes 4l..4l+3.
+    static int32x4_t add_products(int32x4_t sums, int8x16_t a, int8x16_t b) noexcept {
+#if defined(__ARM_FEATURE_DOTPROD)
+        return vdotq_s32(sums, a, b);
+#else
+        const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+        const int32x4_t high = vpaddlq_s16(vmull_high_s8(a, b));
+        return vaddq_s32(sums, vpaddq_s32(low, high));
+#endif
     }
     static void scale8(float* out, int16x8_t q, float d) noexcept {
         store(out, vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(q))), d));

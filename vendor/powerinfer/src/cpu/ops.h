@@ -6,6 +6,11 @@
 // is exact and the rounding of the activation (2^-16 of the block's largest value) disappears
 // beside that of the weights. Every result of a row depends on that row and that token only: the
 // same bits for any number of rows, tokens or threads.
+//
+// Q16: q = x / scale rounded half to even, scale = amax / kQ16Max. The largest step is the largest
+// number that two signed bytes can write as 256 * high + low, because byte products are the fastest
+// that processors have. Blocks of zeros get scale 0; a block that holds an infinity or a NaN gets
+// scale NaN and zeros, so that the products it enters are NaN.
 #pragma once
 
 #include "../dtype.h"
@@ -16,7 +21,8 @@
 
 namespace powerinfer::cpu {
 
-inline constexpr int kQ16Block = 32;    // activations that share one scale
+inline constexpr int kQ16Block = 32; // activations that share one scale
+inline constexpr int kQ16Max = 127 * 256 + 127;
 inline constexpr int kColumnStep = 256; // column ranges of axpy start and end at multiples of this
 
 // A selection of rows of one row-major matrix.
@@ -29,10 +35,9 @@ struct Rows {
 
 // Inputs of a product: n_tokens vectors of length dim, row-major.
 struct Activations {
-    const float* f32;   // (n_tokens, dim)
-    const int16_t* q16; // (n_tokens, dim), nullptr unless the weights are quantised
-    const float* scale; // (n_tokens, dim / 32) value of one q16 step
-    const int32_t* sum; // (n_tokens, dim / 32) sum of the block's q16
+    const float* f32;        // (n_tokens, dim)
+    const std::byte* packed; // (n_tokens, packed_bytes(dim)) by pack() of the same table; nullptr
+                             // unless the weights are quantised
     int n_tokens;
     int dim;
 };
@@ -67,10 +72,10 @@ struct Ops {
     const char* name;                         // "scalar", "avx2", "avx512", "neon"
     std::array<TypeOps, kNWeightTypes> types; // by weight_index
 
-    // Rounds n = n_tokens * dim floats to Q16 blocks: scale = amax / 32767, q = round half to even.
-    // dim is a multiple of 32. Blocks of zeros get scale 0; a block that holds an infinity or a NaN
-    // gets scale NaN and zeros, so that the products it enters are NaN.
-    void (*quantize_q16)(int16_t* q16, float* scale, int32_t* sum, const float* x, size_t n);
+    // Bytes of one token's activations in Q16, laid out as this table's kernels read them; dim is a
+    // multiple of 32. `out` of pack is aligned to 64 bytes.
+    size_t (*packed_bytes)(int dim);
+    void (*pack)(std::byte* out, const float* x, int n_tokens, int dim);
 
     void (*rms_norm)(float* out, const float* x, const float* weight, float eps, int n);
     // bias may be nullptr.

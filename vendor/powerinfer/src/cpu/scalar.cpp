@@ -1,6 +1,7 @@
 // The scalar table: what every operator means, written as plainly as possible. Sums are in double,
 // so it is also the oracle that the SIMD tables are measured against.
 #include "ops.h"
+#include "q16.h"
 #include "scalar_blocks.h"
 
 #include <cmath>
@@ -31,6 +32,10 @@ void read_chunk(float* out, const uint8_t* row, int column) noexcept {
 
 // Dot products.
 
+size_t packed_bytes(int dim) noexcept {
+    return static_cast<size_t>(dim / kQ16Block) * sizeof(Q16Block);
+}
+
 template <typename W>
 double dot_float(const uint8_t* row, const float* x, int dim) noexcept {
     double sum = 0;
@@ -42,22 +47,20 @@ double dot_float(const uint8_t* row, const float* x, int dim) noexcept {
 
 template <typename W>
 double dot_blocks(const uint8_t* row, const Activations& x, size_t token) noexcept {
-    const auto dim = static_cast<size_t>(x.dim);
+    const auto* blocks = reinterpret_cast<const Q16Block*>(x.packed + token * packed_bytes(x.dim));
     double total = 0;
-    for (size_t b = 0; b < dim / kQ16Block; ++b) {
-        const int column = static_cast<int>(b) * kQ16Block;
+    for (int column = 0; column < x.dim; column += kQ16Block) {
+        const Q16Block& block = blocks[column / kQ16Block];
         Chunk chunk;
         W::chunk(chunk, block_at<W>(row, column), column % W::kElements / 32);
-        const int16_t* q = x.q16 + token * dim + b * kQ16Block;
         int32_t sums[2] = {0, 0};
         for (int j = 0; j < 32; ++j) {
-            sums[j / 16] += int32_t{chunk.q[j]} * int32_t{q[j]};
+            sums[j / 16] += int32_t{chunk.q[j]} * int32_t{block.q[j]};
         }
-        const size_t block = token * (dim / kQ16Block) + b;
         const double value = static_cast<double>(chunk.scale[0]) * sums[0] +
                              static_cast<double>(chunk.scale[1]) * sums[1] -
-                             static_cast<double>(chunk.min) * x.sum[block];
-        total += static_cast<double>(x.scale[block]) * value;
+                             static_cast<double>(chunk.min) * block.sum;
+        total += static_cast<double>(block.scale) * value;
     }
     return total;
 }
@@ -132,29 +135,11 @@ void dequantize(float* out, const std::byte* row, int n) {
 
 // Activations to Q16.
 
-void quantize_q16_block(int16_t* q16, float* scale, int32_t* sum, const float* x) noexcept {
-    float amax = 0;
-    bool finite = true;
-    for (int j = 0; j < kQ16Block; ++j) {
-        finite = finite && std::isfinite(x[j]);
-        amax = std::fmax(amax, std::fabs(x[j]));
-    }
-    *scale = finite ? amax / 32767.0f : std::nanf("");
-    *sum = 0;
-    for (int j = 0; j < kQ16Block; ++j) {
-        float steps = 0;
-        if (finite && *scale != 0.0f) {
-            // Only a subnormal scale needs the clamp.
-            steps = std::nearbyint(std::fmin(std::fmax(x[j] / *scale, -32767.0f), 32767.0f));
-        }
-        q16[j] = static_cast<int16_t>(steps);
-        *sum += q16[j];
-    }
-}
-
-void quantize_q16(int16_t* q16, float* scale, int32_t* sum, const float* x, size_t n) {
-    for (size_t b = 0; b < n / kQ16Block; ++b) {
-        quantize_q16_block(q16 + b * kQ16Block, scale + b, sum + b, x + b * kQ16Block);
+void pack(std::byte* out, const float* x, int n_tokens, int dim) {
+    auto* blocks = reinterpret_cast<Q16Block*>(out);
+    const size_t n = static_cast<size_t>(n_tokens) * static_cast<size_t>(dim / kQ16Block);
+    for (size_t b = 0; b < n; ++b) {
+        blocks[b] = round_q16(x + b * kQ16Block);
     }
 }
 
@@ -232,7 +217,8 @@ constexpr Ops kTable = {
      kBlockOps<ScalarQ4K>,
      kBlockOps<ScalarQ5K>,
      kBlockOps<ScalarQ6K>},
-    quantize_q16,
+    packed_bytes,
+    pack,
     rms_norm,
     layer_norm,
     softmax,

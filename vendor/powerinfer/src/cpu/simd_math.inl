@@ -1,4 +1,4 @@
-// Activations to Q16, norms and activation functions. Sums are in double with a fixed order.
+// Norms and activation functions. Sums are in double with a fixed order.
 #pragma once
 
 #include "simd_weights.inl"
@@ -65,23 +65,6 @@ inline F exp(F x) noexcept {
     p = Simd::fma(p, r, Simd::set1(0.5f));
     p = Simd::add(Simd::fma(p, Simd::mul(r, r), r), Simd::set1(1.0f));
     return Simd::times_power_of_2(p, k);
-}
-
-void quantize_q16(int16_t* q16, float* scale, int32_t* sum, const float* x, size_t n) {
-    constexpr uint32_t kInfinity = 0x7f800000u;
-    for (size_t b = 0; b < n / kQ16Block; ++b) {
-        const size_t first = b * kQ16Block;
-        const uint32_t bits = Simd::max_abs_bits32(x + first);
-        float step = __builtin_bit_cast(float, bits) / 32767.0f;
-        if (bits >= kInfinity || step == 0.0f) {
-            step = bits >= kInfinity ? __builtin_nanf("") : 0.0f;
-            __builtin_memset(q16 + first, 0, kQ16Block * sizeof(int16_t));
-            sum[b] = 0;
-        } else {
-            sum[b] = Simd::round_steps32(q16 + first, x + first, step);
-        }
-        scale[b] = step;
-    }
 }
 
 void rms_norm(float* out, const float* x, const float* weight, float eps, int n) {

@@ -1,6 +1,8 @@
 // What AVX2 and AVX-512 share: 32 weights as bytes of a 256-bit register, and half precision.
 #pragma once
 
+#include "ops.h"
+
 #include <immintrin.h>
 
 namespace powerinfer::cpu {
@@ -8,7 +10,6 @@ namespace {
 
 struct SimdX86 {
     using Bytes = __m256i; // 32 x int8
-    using Eight = __m256;
 
     static float f16(uint16_t half) noexcept { return _cvtsh_ss(half); }
 
@@ -35,16 +36,7 @@ struct SimdX86 {
         return _mm256_sub_epi8(v, _mm256_set1_epi8(static_cast<char>(offset)));
     }
 
-    // Eight lanes beside the others: the minima of a super-block.
-    static Eight zero8() noexcept { return _mm256_setzero_ps(); }
-    static Eight dot8(
-        Eight acc, const float* min, const float* scale, const int32_t* sum
-    ) noexcept {
-        const __m256i sums = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sum));
-        const __m256 x = _mm256_mul_ps(_mm256_loadu_ps(scale), _mm256_cvtepi32_ps(sums));
-        return _mm256_fmadd_ps(_mm256_loadu_ps(min), x, acc);
-    }
-    static float sum8(Eight x) noexcept {
+    static float sum8(__m256 x) noexcept {
         return sum4(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)));
     }
     static float sum4(__m128 x) noexcept {
@@ -54,11 +46,6 @@ struct SimdX86 {
     static double sum4(__m256d x) noexcept {
         const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
         return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
-    }
-    static int32_t sum8(__m256i x) noexcept {
-        __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
-        four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
-        return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
     }
     static uint32_t largest8(__m256i x) noexcept {
         __m128i four = _mm_max_epu32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));

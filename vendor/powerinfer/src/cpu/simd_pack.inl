@@ -1,0 +1,63 @@
+// Activations in Q16 as the dot products read them. A group holds the blocks of one vector of
+// lanes, four lanes a block: lane l of block b stands for elements 4l..4l+3 and 16+4l..16+4l+3.
+// Steps are split into two signed bytes, 256 * high + low, for the byte products of the processors.
+#pragma once
+
+#include "simd_weights.inl"
+
+namespace powerinfer::cpu {
+namespace {
+
+using Packed = Simd::Packed;
+
+int n_groups(int dim) noexcept {
+    return (dim / kQ16Block + kGroupBlocks - 1) / kGroupBlocks;
+}
+
+size_t packed_bytes(int dim) {
+    return static_cast<size_t>(n_groups(dim)) * sizeof(Packed);
+}
+
+// Block b of the group.
+inline void pack_block(Packed& group, int b, const float* x) noexcept {
+    constexpr uint32_t kInfinity = 0x7f800000u;
+    const uint32_t bits = Simd::max_abs_bits32(x);
+    float step = __builtin_bit_cast(float, bits) / static_cast<float>(kQ16Max);
+    int16_t q[kQ16Block] = {};
+    if (bits >= kInfinity) {
+        step = __builtin_nanf("");
+    } else if (step != 0.0f) {
+        Simd::round_steps32(q, x, step);
+    }
+    for (int half = 0; half < 2; ++half) {
+        for (int j = 0; j < 16; ++j) {
+            const int value = q[16 * half + j];
+            group.high[half][16 * b + j] = static_cast<int8_t>((value + 128) >> 8);
+            group.low[half][16 * b + j] = static_cast<int8_t>(value);
+        }
+    }
+    for (int l = 0; l < 4; ++l) {
+        group.scale[4 * b + l] = step;
+    }
+}
+
+void pack(std::byte* out, const float* x, int n_tokens, int dim) {
+    const int n_blocks = dim / kQ16Block;
+    auto* group = reinterpret_cast<Packed*>(out);
+    for (int t = 0; t < n_tokens; ++t) {
+        for (int first = 0; first < n_blocks; first += kGroupBlocks, ++group) {
+            const int n = n_blocks - first < kGroupBlocks ? n_blocks - first : kGroupBlocks;
+            if (n < kGroupBlocks) {
+                __builtin_memset(static_cast<void*>(group), 0, sizeof *group);
+            }
+            for (int b = 0; b < n; ++b) {
+                pack_block(*group, b, x + b * kQ16Block);
+            }
+            Simd::sum_lanes(*group);
+            x += n * kQ16Block;
+        }
+    }
+}
+
+} // namespace
+} // namespace powerinfer::cpu

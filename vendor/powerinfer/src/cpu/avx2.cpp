@@ -14,8 +14,10 @@ struct Simd : SimdX86 {
     static constexpr const char* kName = "avx2";
     static constexpr int kLanes = 8;
     static constexpr int kRowTile = 4;       // rows at once for one token
-    static constexpr int kRowTileTokens = 2; // and for kTokenTile tokens
+    static constexpr int kRowTileTokens = 2; // rows of floats for kTokenTile tokens
     static constexpr int kTokenTile = 4;
+    static constexpr int kPanelRows = 3; // decoded rows for kPanelTokens tokens
+    static constexpr int kPanelTokens = 2;
 
     using F = __m256;
     using Sums = __m256i;
@@ -25,9 +27,10 @@ struct Simd : SimdX86 {
     struct alignas(32) Packed {
         int8_t high[2][32];
         int8_t low[2][32];
-        int32_t sum[2][8];
+        int32_t sum[8];
+        int32_t first_sum[8]; // of elements 0..15
         float scale[8];
-        float scaled_sum[8];
+        float minus_scaled_sum[8];
     };
     struct Doubles {
         __m256d v[2];
@@ -113,11 +116,12 @@ struct Simd : SimdX86 {
         if constexpr (zero == 0) {
             return _mm256_setzero_si256();
         }
-        return minus_times<zero>(_mm256_add_epi32(load256(x.sum[0]), load256(x.sum[1])));
+        return minus_times<zero>(load256(x.sum));
     }
     template <int zero>
     static Sums minus_zero(const Packed& x, int half) noexcept {
-        return minus_times<zero>(load256(x.sum[half]));
+        const Sums first = load256(x.first_sum);
+        return minus_times<zero>(half == 0 ? first : _mm256_sub_epi32(load256(x.sum), first));
     }
     // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
     // below 2^24, hence exact as a float.
@@ -156,10 +160,10 @@ struct Simd : SimdX86 {
     static void sum_lanes(Packed& x) noexcept {
         const Quants ones = {{_mm256_set1_epi8(1), _mm256_set1_epi8(1)}};
         const Sums first = dot_half(_mm256_setzero_si256(), ones, x, 0);
-        const Sums second = dot_half(_mm256_setzero_si256(), ones, x, 1);
-        _mm256_store_si256(reinterpret_cast<__m256i*>(x.sum[0]), first);
-        _mm256_store_si256(reinterpret_cast<__m256i*>(x.sum[1]), second);
-        store(x.scaled_sum, mul(load(x.scale), to_float(_mm256_add_epi32(first, second))));
+        const Sums both = dot_half(first, ones, x, 1);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(x.first_sum), first);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(x.sum), both);
+        store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(both)));
     }
 
     static uint32_t max_abs_bits32(const float* x) noexcept {

@@ -20,8 +20,10 @@ struct Simd : SimdX86 {
     static constexpr const char* kName = "avx512";
     static constexpr int kLanes = 16;
     static constexpr int kRowTile = 4;       // rows at once for one token
-    static constexpr int kRowTileTokens = 4; // and for kTokenTile tokens
+    static constexpr int kRowTileTokens = 4; // rows of floats for kTokenTile tokens
     static constexpr int kTokenTile = 4;
+    static constexpr int kPanelRows = 8; // decoded rows for kPanelTokens tokens
+    static constexpr int kPanelTokens = 2;
 
     using F = __m512;
     using Sums = __m512i;
@@ -31,9 +33,10 @@ struct Simd : SimdX86 {
     struct alignas(64) Packed {
         int8_t high[2][64];
         int8_t low[2][64];
-        int32_t sum[2][16];
+        int32_t sum[16];
+        int32_t first_sum[16]; // of elements 0..15
         float scale[16];
-        float scaled_sum[16];
+        float minus_scaled_sum[16];
     };
     struct Doubles {
         __m512d v[2];
@@ -146,13 +149,14 @@ struct Simd : SimdX86 {
         if constexpr (zero == 0) {
             return _mm512_setzero_si512();
         }
-        return minus_times<zero>(
-            _mm512_add_epi32(_mm512_load_si512(x.sum[0]), _mm512_load_si512(x.sum[1]))
-        );
+        return minus_times<zero>(_mm512_load_si512(x.sum));
     }
     template <int zero>
     static Sums minus_zero(const Packed& x, int half) noexcept {
-        return minus_times<zero>(_mm512_load_si512(x.sum[half]));
+        const Sums first = _mm512_load_si512(x.first_sum);
+        return minus_times<zero>(
+            half == 0 ? first : _mm512_sub_epi32(_mm512_load_si512(x.sum), first)
+        );
     }
     // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
     // below 2^24, hence exact as a float.
@@ -177,10 +181,10 @@ struct Simd : SimdX86 {
     static void sum_lanes(Packed& x) noexcept {
         const Quants ones = {{_mm512_set1_epi8(1), _mm512_set1_epi8(1)}};
         const Sums first = dot_half(_mm512_setzero_si512(), ones, x, 0);
-        const Sums second = dot_half(_mm512_setzero_si512(), ones, x, 1);
-        _mm512_store_si512(x.sum[0], first);
-        _mm512_store_si512(x.sum[1], second);
-        store(x.scaled_sum, mul(load(x.scale), to_float(_mm512_add_epi32(first, second))));
+        const Sums both = dot_half(first, ones, x, 1);
+        _mm512_store_si512(x.first_sum, first);
+        _mm512_store_si512(x.sum, both);
+        store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(both)));
     }
 
     static uint32_t max_abs_bits32(const float* x) noexcept {

@@ -13,8 +13,10 @@ struct Simd {
     static constexpr const char* kName = "neon";
     static constexpr int kLanes = 4;
     static constexpr int kRowTile = 4;       // rows at once for one token
-    static constexpr int kRowTileTokens = 2; // and for kTokenTile tokens
+    static constexpr int kRowTileTokens = 2; // rows of floats for kTokenTile tokens
     static constexpr int kTokenTile = 4;
+    static constexpr int kPanelRows = 4; // decoded rows for kPanelTokens tokens
+    static constexpr int kPanelTokens = 3;
 
     using F = float32x4_t;
     struct Bytes { // 32 x int8
@@ -28,7 +30,7 @@ struct Simd {
         int8_t high[2][16];
         int8_t low[2][16];
         float scale[4];
-        float scaled_sum[4];
+        float minus_scaled_sum[4];
     };
     struct Doubles {
         float64x2_t v[2];
@@ -145,7 +147,7 @@ struct Simd {
     static void sum_lanes(Packed& x) noexcept {
         const Quants ones = {{vdupq_n_s8(1), vdupq_n_s8(1)}};
         const Sums sums = dot<0>(vdupq_n_s32(0), ones, x);
-        store(x.scaled_sum, mul(load(x.scale), to_float(sums)));
+        store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(sums)));
     }
 
     // out[i] = d * q[i], eight of them.

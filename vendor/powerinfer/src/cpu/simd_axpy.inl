@@ -11,8 +11,8 @@ constexpr int kGroup = 8;   // rows added per pass over acc
 constexpr int kListed = 64; // rows listed at a time
 
 // Rows and columns decoded at a time for several tokens: as floats they stay in the first cache.
-constexpr int kPanelRows = 16;
-constexpr int kPanelColumns = 2 * kColumnStep;
+constexpr int kAxpyRows = 16;
+constexpr int kAxpyColumns = 2 * kColumnStep;
 
 // One row, from the first column of the call on, and what multiplies it.
 struct Term {
@@ -154,17 +154,17 @@ void axpy_panel(
     int begin,
     int n
 ) noexcept {
-    alignas(64) float panel[kPanelRows][kPanelColumns];
+    alignas(64) float panel[kAxpyRows][kAxpyColumns];
     const size_t offset = column_offset<W>(begin);
     for (int r = 0; r < n_rows; ++r) {
         read_columns<W>(panel[r], row_at(w, first + r) + offset, n);
-        if (first + kPanelRows + r < w.n) {
+        if (first + kAxpyRows + r < w.n) {
             const size_t bytes = column_offset<W>(n);
-            prefetch(row_at(w, first + kPanelRows + r) + offset, static_cast<int>(bytes));
+            prefetch(row_at(w, first + kAxpyRows + r) + offset, static_cast<int>(bytes));
         }
     }
     for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t) {
-        Term terms[kPanelRows];
+        Term terms[kAxpyRows];
         int n_terms = 0;
         for (int r = 0; r < n_rows; ++r) {
             const float factor = coef[t * coef_stride + static_cast<size_t>(first + r)];
@@ -192,10 +192,10 @@ void axpy_rows(
         axpy_one_token<W>(acc, w, coef, col_begin, col_end);
         return;
     }
-    for (int begin = col_begin; begin < col_end; begin += kPanelColumns) {
-        const int n = col_end - begin < kPanelColumns ? col_end - begin : kPanelColumns;
-        for (int first = 0; first < w.n; first += kPanelRows) {
-            const int n_rows = w.n - first < kPanelRows ? w.n - first : kPanelRows;
+    for (int begin = col_begin; begin < col_end; begin += kAxpyColumns) {
+        const int n = col_end - begin < kAxpyColumns ? col_end - begin : kAxpyColumns;
+        for (int first = 0; first < w.n; first += kAxpyRows) {
+            const int n_rows = w.n - first < kAxpyRows ? w.n - first : kAxpyRows;
             axpy_panel<W>(acc, acc_stride, w, coef, coef_stride, n_tokens, first, n_rows, begin, n);
         }
     }

@@ -1,6 +1,7 @@
-// Dot products of weight rows with activations, in register tiles of R rows by T tokens. Each
-// (row, token) runs the same sequence of operations in every tile, so its bits do not depend on
-// the tile.
+// Dot products of weight rows with activations. Each (row, token) runs the same sequence of
+// operations however many rows and tokens are multiplied together, so its bits do not depend on
+// them. Rows of floats go through register tiles of R rows by T tokens. Quantised rows are decoded
+// group by group: in registers for one token, into a panel in the first cache for many.
 #pragma once
 
 #include "simd_pack.inl"
@@ -8,120 +9,307 @@
 namespace powerinfer::cpu {
 namespace {
 
+// Rows are asked for some tiles ahead: far enough for the memory, near enough for the cache.
 constexpr size_t kAheadBytes = 16 * 1024;
 
-// The rows of a tile and the rows that are read some tiles later.
-struct TileRows {
-    const uint8_t* row[Simd::kRowTile];
-    const uint8_t* later[Simd::kRowTile];
-};
-
-// One unit of blocks of each row, times the groups x[t] of each token.
-template <typename W, int R, int T>
-[[gnu::always_inline]] inline void dot_unit(
-    F (&acc)[R][T], F (&mins)[R][T], const uint8_t* const (&blocks)[R], const Packed* const (&x)[T]
-) noexcept {
-    constexpr int kGroups = W::kUnitBlocks * W::kElements / 32 / kGroupBlocks;
-    typename W::Unit unit[R];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-        unit[r] = W::unit(blocks[r]);
-    }
-    for (int g = 0; g < kGroups; ++g) {
-        Simd::Quants q[R];
-        F scale[R][W::kScales];
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-            q[r] = W::quants(blocks[r], g);
-#pragma GCC unroll 2
-            for (int i = 0; i < W::kScales; ++i) {
-                scale[r][i] = W::scale(unit[r], g, i);
-            }
-        }
-#pragma GCC unroll 8
-        for (int t = 0; t < T; ++t) {
-            const Packed& in = x[t][g];
-            const F step = Simd::load(in.scale);
-            if constexpr (W::kScales == 1) {
-                const Simd::Sums start = Simd::minus_zero<W::kZero>(in);
-#pragma GCC unroll 8
-                for (int r = 0; r < R; ++r) {
-                    const F sums = Simd::to_float(Simd::dot<W::kZero>(start, q[r], in));
-                    acc[r][t] = Simd::fma(sums, Simd::mul(scale[r][0], step), acc[r][t]);
-                }
-            } else {
-#pragma GCC unroll 2
-                for (int half = 0; half < 2; ++half) {
-                    const Simd::Sums start = Simd::minus_zero<W::kZero>(in, half);
-#pragma GCC unroll 8
-                    for (int r = 0; r < R; ++r) {
-                        const F sums = Simd::to_float(Simd::dot_half(start, q[r], in, half));
-                        acc[r][t] = Simd::fma(sums, Simd::mul(scale[r][half], step), acc[r][t]);
-                    }
-                }
-            }
-            if constexpr (W::kHasMin) {
-                const F sums = Simd::load(in.scaled_sum);
-#pragma GCC unroll 8
-                for (int r = 0; r < R; ++r) {
-                    mins[r][t] = Simd::fma(W::min(unit[r], g), sums, mins[r][t]);
-                }
-            }
-        }
-    }
+int rows_ahead(const Rows& w, int tile) noexcept {
+    return w.stride_bytes * static_cast<size_t>(tile) <= kAheadBytes ? 2 * tile : tile;
 }
 
-template <typename W, int R, int T>
-void dot_tile_blocks(
-    float* out, size_t out_stride, const TileRows& rows, const Activations& x, size_t token
-) {
-    constexpr int kUnitBytes = W::kUnitBlocks * W::kBytes;
-    constexpr int kUnitElements = W::kUnitBlocks * W::kElements;
-    const size_t token_bytes = packed_bytes(x.dim);
-    const Packed* in[T];
-    F acc[R][T];
-    F mins[R][T];
-    for (size_t t = 0; t < T; ++t) {
-        in[t] = reinterpret_cast<const Packed*>(x.packed + (token + t) * token_bytes);
+// The rows of a tile and the rows that are read some tiles later. Beyond the last row they are the
+// last row again.
+template <int R>
+struct TileRows {
+    const uint8_t* row[R];
+    const uint8_t* later[R];
+
+    TileRows(const Rows& w, int first, int ahead) noexcept {
         for (int r = 0; r < R; ++r) {
-            acc[r][t] = Simd::zero();
-            mins[r][t] = Simd::zero();
+            row[r] = row_at(w, first + r < w.n ? first + r : w.n - 1);
+            later[r] = first + r + ahead < w.n ? row_at(w, first + r + ahead) : row[r];
         }
     }
-    const int n_units = x.dim / kUnitElements;
-    size_t offset = 0;
+};
+
+// Quantised rows.
+
+template <bool kHasMin>
+struct GroupMin {};
+
+template <>
+struct GroupMin<true> {
+    F min;
+};
+
+// The weights of a group.
+template <typename W>
+struct Group : GroupMin<W::kHasMin> {
+    Simd::Quants q;
+    F scale[W::kScales];
+};
+
+template <typename W>
+[[gnu::always_inline]] inline Group<W> decode_group(
+    const uint8_t* blocks, const typename W::Unit& unit, int g
+) noexcept {
+    Group<W> group;
+    group.q = W::quants(blocks, g);
+    for (int i = 0; i < W::kScales; ++i) {
+        group.scale[i] = W::scale(unit, g, i);
+    }
+    if constexpr (W::kHasMin) {
+        group.min = W::min(unit, g);
+    }
+    return group;
+}
+
+// What all rows need of the activations of a group.
+template <typename W>
+struct TokenGroup {
+    const Packed& x;
+    F step;
+    Simd::Sums start[W::kScales];
+
+    explicit TokenGroup(const Packed& packed) noexcept : x(packed), step(Simd::load(x.scale)) {
+        if constexpr (W::kScales == 1) {
+            start[0] = Simd::minus_zero<W::kZero>(x);
+        } else {
+            start[0] = Simd::minus_zero<W::kZero>(x, 0);
+            start[1] = Simd::minus_zero<W::kZero>(x, 1);
+        }
+    }
+    // sum + the products of the group, by lane.
+    [[gnu::always_inline]] F add_to(F sum, const Group<W>& w) const noexcept {
+        if constexpr (W::kScales == 1) {
+            const F products = Simd::to_float(Simd::dot<W::kZero>(start[0], w.q, x));
+            sum = Simd::fma(products, Simd::mul(w.scale[0], step), sum);
+        } else {
+#pragma GCC unroll 2
+            for (int half = 0; half < 2; ++half) {
+                const F products = Simd::to_float(Simd::dot_half(start[half], w.q, x, half));
+                sum = Simd::fma(products, Simd::mul(w.scale[half], step), sum);
+            }
+        }
+        if constexpr (W::kHasMin) {
+            sum = Simd::fma(w.min, Simd::load(x.minus_scaled_sum), sum);
+        }
+        return sum;
+    }
+};
+
+template <typename W>
+constexpr int kUnitGroups = W::kUnitBlocks * W::kElements / 32 / kGroupBlocks;
+
+// Calls visit(blocks, first group) for the units of columns [begin, end) of R rows; `begin` is the
+// first of a unit. A last, incomplete unit is filled up with zeros.
+template <typename W, int R, typename Visit>
+[[gnu::always_inline]] inline void for_units(
+    const TileRows<R>& rows, int begin, int end, Visit visit
+) noexcept {
+    constexpr int kUnitBytes = W::kUnitBlocks * W::kBytes;
+    constexpr int kUnitElements = W::kUnitBlocks * W::kElements;
     const uint8_t* blocks[R];
-    for (int u = 0; u < n_units; ++u, offset += kUnitBytes) {
+    int column = begin;
+    size_t offset = static_cast<size_t>(begin / kUnitElements) * kUnitBytes;
+    int group = 0;
+    for (; column + kUnitElements <= end; column += kUnitElements, offset += kUnitBytes) {
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
             blocks[r] = rows.row[r] + offset;
             prefetch(rows.later[r] + offset, kUnitBytes);
         }
-        dot_unit<W, R, T>(acc, mins, blocks, in);
-        for (int t = 0; t < T; ++t) {
-            in[t] += kUnitElements / 32 / kGroupBlocks;
-        }
+        visit(blocks, group);
+        group += kUnitGroups<W>;
     }
-    const int rest = x.dim - n_units * kUnitElements;
-    if (rest > 0) { // an incomplete unit, filled up with zeros
+    if (column < end) {
         uint8_t padded[R][kUnitBytes] = {};
+        const auto bytes = static_cast<size_t>((end - column) / W::kElements * W::kBytes);
         for (int r = 0; r < R; ++r) {
-            const auto bytes = static_cast<size_t>(rest / W::kElements * W::kBytes);
             __builtin_memcpy(padded[r], rows.row[r] + offset, bytes);
             blocks[r] = padded[r];
         }
-        dot_unit<W, R, T>(acc, mins, blocks, in);
+        visit(blocks, group);
     }
-    for (size_t t = 0; t < T; ++t) {
-        for (size_t r = 0; r < R; ++r) {
-            float value = Simd::sum(acc[r][t]);
-            if constexpr (W::kHasMin) {
-                value -= Simd::sum(mins[r][t]);
+}
+
+inline const Packed* packed_token(const Activations& x, size_t token) noexcept {
+    return reinterpret_cast<const Packed*>(x.packed + token * packed_bytes(x.dim));
+}
+
+// One token.
+template <typename W, int R>
+void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x, size_t token) {
+    const Packed* in = packed_token(x, token);
+    F acc[R];
+    for (int r = 0; r < R; ++r) {
+        acc[r] = Simd::zero();
+    }
+    for_units<W, R>(rows, 0, x.dim, [&](const uint8_t* const(&blocks)[R], int group) {
+        typename W::Unit unit[R];
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+            unit[r] = W::unit(blocks[r]);
+        }
+        for (int g = 0; g < kUnitGroups<W>; ++g) {
+            const TokenGroup<W> shared(in[group + g]);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) {
+                acc[r] = shared.add_to(acc[r], decode_group<W>(blocks[r], unit[r], g));
             }
-            out[(token + t) * out_stride + r] = value;
+        }
+    });
+    for (int r = 0; r < R; ++r) {
+        out[r] = Simd::sum(acc[r]);
+    }
+}
+
+template <typename W>
+void dot_one(float* out, const Rows& w, const Activations& x, size_t token) {
+    constexpr int R = Simd::kRowTile;
+    const int ahead = rows_ahead(w, R);
+    int i = 0;
+    for (; i + R <= w.n; i += R) {
+        dot_tile_one<W, R>(out + i, TileRows<R>(w, i, ahead), x, token);
+    }
+    for (; i < w.n; ++i) {
+        dot_tile_one<W, 1>(out + i, TileRows<1>(w, i, 0), x, token);
+    }
+}
+
+// Many tokens: columns are taken in panels and tokens in blocks, so that the decoded panel stays in
+// the first cache and the activations of the block in the second.
+constexpr int kPanelColumns = 2048;
+constexpr int kPanelGroups = kPanelColumns / 32 / kGroupBlocks;
+constexpr int kPanelRows = Simd::kPanelRows;
+constexpr int kPanelTokens = Simd::kPanelTokens;
+constexpr int kMaxBlockTokens = 60;
+constexpr size_t kBlockBytes = 512 * 1024;
+
+template <typename W>
+struct Panel {
+    Group<W> group[kPanelGroups][kPanelRows];
+    int n_groups;
+};
+
+// sums[t][r] + the products of the panel, T tokens whose first groups are x[t].
+template <typename W, int T>
+[[gnu::noinline]] void multiply_panel(
+    F (*sums)[kPanelRows], const Panel<W>& panel, const Packed* const* x
+) {
+    const Packed* in[T];
+    F acc[T][kPanelRows];
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+        in[t] = x[t];
+#pragma GCC unroll 8
+        for (int r = 0; r < kPanelRows; ++r) {
+            acc[t][r] = sums[t][r];
+        }
+    }
+    for (int g = 0; g < panel.n_groups; ++g) {
+#pragma GCC unroll 4
+        for (int t = 0; t < T; ++t) {
+            // Keeps the compiler from holding the weights of all rows in registers, of which it
+            // has not enough: they are operands from the first cache.
+            __asm__ volatile("" ::: "memory");
+            const TokenGroup<W> shared(in[t][g]);
+#pragma GCC unroll 8
+            for (int r = 0; r < kPanelRows; ++r) {
+                acc[t][r] = shared.add_to(acc[t][r], panel.group[g][r]);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 8
+        for (int r = 0; r < kPanelRows; ++r) {
+            sums[t][r] = acc[t][r];
         }
     }
 }
+
+template <typename W>
+void decode_panel(Panel<W>& panel, const TileRows<kPanelRows>& rows, int begin, int end) {
+    panel.n_groups = 0;
+    for_units<W, kPanelRows>(rows, begin, end, [&](const auto& blocks, int group) {
+        for (int r = 0; r < kPanelRows; ++r) {
+            const typename W::Unit unit = W::unit(blocks[r]);
+            for (int g = 0; g < kUnitGroups<W>; ++g) {
+                panel.group[group + g][r] = decode_group<W>(blocks[r], unit, g);
+            }
+        }
+        panel.n_groups = group + kUnitGroups<W>;
+    });
+}
+
+// n_tokens <= kMaxBlockTokens tokens from `token` on, kPanelRows rows of which n are wanted.
+template <typename W>
+void dot_tile_many(
+    float* out,
+    size_t out_stride,
+    const TileRows<kPanelRows>& rows,
+    int n,
+    const Activations& x,
+    size_t token,
+    int n_tokens
+) {
+    Panel<W> panel;
+    F sums[kMaxBlockTokens][kPanelRows];
+    const Packed* in[kMaxBlockTokens];
+    for (int t = 0; t < n_tokens; ++t) {
+        in[t] = packed_token(x, token + static_cast<size_t>(t));
+        for (int r = 0; r < kPanelRows; ++r) {
+            sums[t][r] = Simd::zero();
+        }
+    }
+    for (int begin = 0; begin < x.dim; begin += kPanelColumns) {
+        const int end = x.dim - begin < kPanelColumns ? x.dim : begin + kPanelColumns;
+        decode_panel(panel, rows, begin, end);
+        int t = 0;
+        for (; t + kPanelTokens <= n_tokens; t += kPanelTokens) {
+            multiply_panel<W, kPanelTokens>(sums + t, panel, in + t);
+        }
+        for (; t < n_tokens; ++t) {
+            multiply_panel<W, 1>(sums + t, panel, in + t);
+        }
+        for (t = 0; t < n_tokens; ++t) {
+            in[t] += kPanelGroups;
+        }
+    }
+    for (int t = 0; t < n_tokens; ++t) {
+        for (int r = 0; r < n; ++r) {
+            out[(token + static_cast<size_t>(t)) * out_stride + static_cast<size_t>(r)] =
+                Simd::sum(sums[t][r]);
+        }
+    }
+}
+
+template <typename W>
+void dot_many(float* out, size_t out_stride, const Rows& w, const Activations& x) {
+    const auto fitting = static_cast<int>(kBlockBytes / packed_bytes(x.dim));
+    const int wanted = fitting < kMaxBlockTokens ? fitting : kMaxBlockTokens;
+    const int block = wanted < kPanelTokens ? kPanelTokens : wanted / kPanelTokens * kPanelTokens;
+    const int ahead = rows_ahead(w, kPanelRows);
+    for (int t = 0; t < x.n_tokens; t += block) {
+        const int n_tokens = x.n_tokens - t < block ? x.n_tokens - t : block;
+        for (int i = 0; i < w.n; i += kPanelRows) {
+            const int n = w.n - i < kPanelRows ? w.n - i : kPanelRows;
+            const TileRows<kPanelRows> rows(w, i, ahead);
+            dot_tile_many<W>(out + i, out_stride, rows, n, x, static_cast<size_t>(t), n_tokens);
+        }
+    }
+}
+
+template <typename W>
+void dot_blocks(float* out, size_t out_stride, const Rows& w, const Activations& x) {
+    if (x.n_tokens == 1) {
+        dot_one<W>(out, w, x, 0);
+    } else {
+        dot_many<W>(out, out_stride, w, x);
+    }
+}
+
+// Rows of floats.
 
 // The last, incomplete vector of a row, padded with zeros.
 template <typename W>
@@ -135,7 +323,7 @@ F dot_tail(F acc, const uint8_t* w, const float* x, size_t n) noexcept {
 
 template <typename W, int R, int T>
 void dot_tile_floats(
-    float* out, size_t out_stride, const TileRows& rows, const Activations& x, size_t token
+    float* out, size_t out_stride, const TileRows<R>& rows, const Activations& x, size_t token
 ) {
     constexpr size_t kLanes = Simd::kLanes;
     constexpr size_t kElementBytes = W::kElementBytes;
@@ -176,51 +364,29 @@ void dot_tile_floats(
     }
 }
 
-template <typename W, bool kBlocks, int R, int T>
-inline void dot_tile(
-    float* out, size_t out_stride, const TileRows& rows, const Activations& x, size_t token
-) {
-    if constexpr (kBlocks) {
-        dot_tile_blocks<W, R, T>(out, out_stride, rows, x, token);
-    } else {
-        dot_tile_floats<W, R, T>(out, out_stride, rows, x, token);
-    }
-}
-
 // All rows for T tokens.
-template <typename W, bool kBlocks, int R, int T>
+template <typename W, int R, int T>
 void dot_tokens(float* out, size_t out_stride, const Rows& w, const Activations& x, size_t token) {
-    // Rows are asked for some tiles ahead: far enough for the memory, near enough for the cache.
-    const int ahead = w.stride_bytes * R <= kAheadBytes ? 2 * R : R;
+    const int ahead = rows_ahead(w, R);
     int i = 0;
-    TileRows rows;
     for (; i + R <= w.n; i += R) {
-        for (int r = 0; r < R; ++r) {
-            rows.row[r] = row_at(w, i + r);
-            rows.later[r] = i + r + ahead < w.n ? row_at(w, i + r + ahead) : rows.row[r];
-        }
-        dot_tile<W, kBlocks, R, T>(out + i, out_stride, rows, x, token);
+        dot_tile_floats<W, R, T>(out + i, out_stride, TileRows<R>(w, i, ahead), x, token);
     }
     for (; i < w.n; ++i) {
-        rows.row[0] = row_at(w, i);
-        rows.later[0] = rows.row[0];
-        dot_tile<W, kBlocks, 1, T>(out + i, out_stride, rows, x, token);
+        dot_tile_floats<W, 1, T>(out + i, out_stride, TileRows<1>(w, i, 0), x, token);
     }
 }
 
-template <typename W, bool kBlocks>
-void dot_rows(float* out, size_t out_stride, const Rows& w, const Activations& x) {
+template <typename W>
+void dot_floats(float* out, size_t out_stride, const Rows& w, const Activations& x) {
     constexpr int kTokens = Simd::kTokenTile;
     const auto n_tokens = static_cast<size_t>(x.n_tokens);
     size_t token = 0;
     for (; token + kTokens <= n_tokens; token += kTokens) {
-        dot_tokens<W, kBlocks, Simd::kRowTileTokens, kTokens>(out, out_stride, w, x, token);
+        dot_tokens<W, Simd::kRowTileTokens, kTokens>(out, out_stride, w, x, token);
     }
-    for (; token + 2 <= n_tokens; token += 2) {
-        dot_tokens<W, kBlocks, Simd::kRowTileTokens, 2>(out, out_stride, w, x, token);
-    }
-    if (token < n_tokens) {
-        dot_tokens<W, kBlocks, Simd::kRowTile, 1>(out, out_stride, w, x, token);
+    for (; token < n_tokens; ++token) {
+        dot_tokens<W, Simd::kRowTile, 1>(out, out_stride, w, x, token);
     }
 }
 

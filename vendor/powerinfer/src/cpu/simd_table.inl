@@ -9,10 +9,10 @@ namespace powerinfer::cpu {
 namespace {
 
 template <typename W>
-constexpr TypeOps kFloatOps = {dot_rows<W, false>, axpy_rows<W>, dequantize<W>};
+constexpr TypeOps kFloatOps = {dot_floats<W>, axpy_rows<W>, dequantize<W>};
 
 template <typename W>
-constexpr TypeOps kBlockOps = {dot_rows<W, true>, axpy_rows<W>, dequantize<W>};
+constexpr TypeOps kBlockOps = {dot_blocks<W>, axpy_rows<W>, dequantize<W>};
 
 constexpr Ops kTable = {
     Simd::kName,

@@ -97,7 +97,7 @@ struct Simd : SimdX86 {
         const __m256i bytes = _mm256_set_m128i(load128(p + 20), load128(p + 2));
         return {{field(bytes, 0, 15), field(bytes, 4, 15)}};
     }
-    static F scales_q4_0(const uint8_t* p) noexcept {
+    static F lanes_q4_0(const uint8_t* p) noexcept {
         return _mm256_set_m128(
             _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load_u16(p + 18)))),
             _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load_u16(p))))

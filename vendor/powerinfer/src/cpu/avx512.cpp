@@ -126,7 +126,7 @@ struct Simd : SimdX86 {
         return {{_mm512_and_si512(bytes, mask), _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask)}
         };
     }
-    static F scales_q4_0(const uint8_t* p) noexcept {
+    static F lanes_q4_0(const uint8_t* p) noexcept {
         const __m512i from = _mm512_castsi256_si512(
             _mm256_set_epi16(27, 27, 27, 27, 18, 18, 18, 18, 9, 9, 9, 9, 0, 0, 0, 0)
         );

@@ -114,7 +114,7 @@ struct Simd {
         const Bytes block[1] = {nibbles(p + 2)};
         return quants<8>(block);
     }
-    static F scales_q4_0(const uint8_t* p) noexcept {
+    static F lanes_q4_0(const uint8_t* p) noexcept {
         return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(load_u16(p))));
     }
     static void values_q4_0(F* out, const uint8_t* quants, float d) noexcept {

@@ -7,7 +7,7 @@
 namespace powerinfer::cpu {
 namespace {
 
-constexpr int kGroup = 8;   // rows added per pass over acc
+constexpr int kTerms = 8;   // rows added per pass over acc
 constexpr int kListed = 64; // rows listed at a time
 
 // Rows and columns decoded at a time for several tokens: as floats they stay in the first cache.
@@ -20,84 +20,101 @@ struct Term {
     float coef;
 };
 
-inline void add_scaled(Floats& acc, float coef, const Floats& x) noexcept {
-    const F factor = Simd::set1(coef);
+// Elements c * 32 .. of a unit, as many as a group has.
+struct Piece {
+    Floats v[kGroupBlocks];
+};
+
+inline Piece load_piece(const float* p) noexcept {
+    Piece x;
+#pragma GCC unroll 4
+    for (int i = 0; i < kGroupBlocks; ++i) {
+        x.v[i] = load_floats(p + 32 * i);
+    }
+    return x;
+}
+
+inline void store_piece(float* p, const Piece& x) noexcept {
+#pragma GCC unroll 4
+    for (int i = 0; i < kGroupBlocks; ++i) {
+        store_floats(p + 32 * i, x.v[i]);
+    }
+}
+
+inline void add_scaled(Floats& acc, F factor, const Floats& x) noexcept {
     for (int i = 0; i < kVectors; ++i) {
         acc.v[i] = Simd::fma(factor, x.v[i], acc.v[i]);
     }
 }
 
-// The n < 32 last columns, which only types of floats can have.
+// acc[0..kUnit) += the units `units` of n <= kTerms rows.
 template <typename W>
-void axpy_tail(float* acc, const Term* terms, int n_terms, size_t offset, size_t n) noexcept {
-    float sums[32] = {};
-    __builtin_memcpy(sums, acc, n * sizeof(float));
-    Floats acc_values = load_floats(sums);
-    for (int r = 0; r < n_terms; ++r) {
-        uint8_t block[W::kBytes] = {};
-        __builtin_memcpy(block, terms[r].row + offset, n * (W::kBytes / 32));
-        add_scaled(acc_values, terms[r].coef, W::values(block, W::head(block), 0));
+[[gnu::always_inline]] inline void axpy_unit(
+    float* acc, const uint8_t* const* units, const Term* terms, int n
+) noexcept {
+    typename W::Scales scales[kTerms];
+    for (int r = 0; r < n; ++r) {
+        scales[r] = W::scales(units[r]);
     }
-    store_floats(sums, acc_values);
-    __builtin_memcpy(acc, sums, n * sizeof(float));
-}
-
-// acc[0..n) += the first N terms. With kAhead there are N terms more, whose rows are asked for.
-template <typename W, int N, bool kAhead>
-void axpy_group(float* acc, const Term* terms, int n) noexcept {
-    constexpr int kChunks = W::kElements / 32;
-    const int n_blocks = n / W::kElements;
-    for (int b = 0; b < n_blocks; ++b) {
-        const size_t offset = static_cast<size_t>(b) * W::kBytes;
-        typename W::Head head[N];
-#pragma GCC unroll 8
-        for (int r = 0; r < N; ++r) {
-            head[r] = W::head(terms[r].row + offset);
-            if constexpr (kAhead) {
-                prefetch(terms[N + r].row + offset, W::kBytes);
+    for (int c = 0; c < W::kUnit / 32; c += kGroupBlocks) {
+        Piece sums = load_piece(acc + 32 * c);
+        for (int r = 0; r < n; ++r) {
+            const F factor = Simd::set1(terms[r].coef);
+#pragma GCC unroll 4
+            for (int i = 0; i < kGroupBlocks; ++i) {
+                add_scaled(sums.v[i], factor, W::values(units[r], scales[r], c + i));
             }
         }
-        for (int c = 0; c < kChunks; ++c) {
-            float* piece = acc + b * W::kElements + 32 * c;
-            Floats sums = load_floats(piece);
-#pragma GCC unroll 8
-            for (int r = 0; r < N; ++r) {
-                const Floats x = W::values(terms[r].row + offset, head[r], c);
-                add_scaled(sums, terms[r].coef, x);
-            }
-            store_floats(piece, sums);
-        }
-    }
-    const int rest = n - n_blocks * W::kElements;
-    if (rest > 0) {
-        const size_t offset = static_cast<size_t>(n_blocks) * W::kBytes;
-        float* tail = acc + n_blocks * W::kElements;
-        axpy_tail<W>(tail, terms, N, offset, static_cast<size_t>(rest));
+        store_piece(acc + 32 * c, sums);
     }
 }
 
-template <typename W, bool kAhead>
+template <typename W>
+size_t bytes_of(int columns) noexcept {
+    if constexpr (requires { W::kBlock; }) {
+        return static_cast<size_t>(columns / W::kBlock) * W::kBlockBytes;
+    } else {
+        return static_cast<size_t>(columns) * W::kElementBytes;
+    }
+}
+
+// acc[0..n) += n_terms <= kTerms terms. The rows of n_next later terms are asked for.
+template <typename W>
+void axpy_group(float* acc, const Term* terms, int n_terms, int n_next, int n) noexcept {
+    const uint8_t* units[kTerms];
+    size_t offset = 0;
+    int column = 0;
+    for (; column + W::kUnit <= n; column += W::kUnit, offset += W::kUnitBytes) {
+        for (int r = 0; r < n_terms; ++r) {
+            units[r] = terms[r].row + offset;
+        }
+        for (int r = 0; r < n_next; ++r) {
+            prefetch(terms[n_terms + r].row + offset, W::kUnitBytes);
+        }
+        axpy_unit<W>(acc + column, units, terms, n_terms);
+    }
+    if (column < n) { // an incomplete unit, filled up with zeros
+        uint8_t padded[kTerms][W::kUnitBytes] = {};
+        float sums[W::kUnit] = {};
+        for (int r = 0; r < n_terms; ++r) {
+            __builtin_memcpy(padded[r], terms[r].row + offset, bytes_of<W>(n - column));
+            units[r] = padded[r];
+        }
+        const size_t rest = static_cast<size_t>(n - column) * sizeof(float);
+        __builtin_memcpy(sums, acc + column, rest);
+        axpy_unit<W>(sums, units, terms, n_terms);
+        __builtin_memcpy(acc + column, sums, rest);
+    }
+}
+
+template <typename W>
 void axpy_terms(float* acc, const Term* terms, int n_terms, int n) noexcept {
-    const Term* const end = terms + n_terms;
-    if constexpr (kAhead) {
-        for (; end - terms >= 16; terms += 8) {
-            axpy_group<W, 8, true>(acc, terms, n);
-        }
+    for (int i = 0; i < n_terms; i += kTerms) {
+        const int rest = n_terms - i;
+        const int now = rest < kTerms ? rest : kTerms;
+        const int next = rest - now < kTerms ? rest - now : kTerms;
+        axpy_group<W>(acc, terms + i, now, next, n);
     }
-    for (; end - terms >= 8; terms += 8) {
-        axpy_group<W, 8, false>(acc, terms, n);
-    }
-    for (; end - terms >= 3; terms += 3) {
-        axpy_group<W, 3, false>(acc, terms, n);
-    }
-    for (; end - terms >= 1; terms += 1) {
-        axpy_group<W, 1, false>(acc, terms, n);
-    }
-}
-
-template <typename W>
-size_t column_offset(int column) noexcept {
-    return static_cast<size_t>(column / W::kElements) * W::kBytes;
 }
 
 template <typename W>
@@ -106,11 +123,11 @@ void axpy_one_token(float* acc, const Rows& w, const float* coef, int begin, int
     int n_terms = 0;
     for (int i = 0; i < w.n; ++i) {
         if (coef[i] != 0.0f) {
-            terms[n_terms] = {row_at(w, i) + column_offset<W>(begin), coef[i]};
+            terms[n_terms] = {row_at(w, i) + bytes_of<W>(begin), coef[i]};
             n_terms += 1;
         }
         if (n_terms == kListed || i + 1 == w.n) {
-            axpy_terms<W, true>(acc + begin, terms, n_terms, end - begin);
+            axpy_terms<W>(acc + begin, terms, n_terms, end - begin);
             n_terms = 0;
         }
     }
@@ -119,23 +136,22 @@ void axpy_one_token(float* acc, const Rows& w, const float* coef, int begin, int
 // out[0..n) = the first n elements from `row` on.
 template <typename W>
 void read_columns(float* out, const uint8_t* row, int n) noexcept {
-    const int n_blocks = n / W::kElements;
-    for (int b = 0; b < n_blocks; ++b) {
-        const uint8_t* block = row + static_cast<size_t>(b) * W::kBytes;
-        const typename W::Head head = W::head(block);
-        for (int c = 0; c < W::kElements / 32; ++c) {
-            store_floats(out + b * W::kElements + 32 * c, W::values(block, head, c));
+    const auto read_unit = [](float* values, const uint8_t* unit) {
+        const typename W::Scales scales = W::scales(unit);
+        for (int c = 0; c < W::kUnit / 32; ++c) {
+            store_floats(values + 32 * c, W::values(unit, scales, c));
         }
+    };
+    int column = 0;
+    for (; column + W::kUnit <= n; column += W::kUnit, row += W::kUnitBytes) {
+        read_unit(out + column, row);
     }
-    const int done = n_blocks * W::kElements;
-    if (done < n) {
-        const auto rest = static_cast<size_t>(n - done);
-        uint8_t block[W::kBytes] = {};
-        float values[32];
-        const size_t offset = static_cast<size_t>(n_blocks) * W::kBytes;
-        __builtin_memcpy(block, row + offset, rest * (W::kBytes / 32));
-        store_floats(values, W::values(block, W::head(block), 0));
-        __builtin_memcpy(out + done, values, rest * sizeof(float));
+    if (column < n) {
+        uint8_t padded[W::kUnitBytes] = {};
+        float values[W::kUnit];
+        __builtin_memcpy(padded, row, bytes_of<W>(n - column));
+        read_unit(values, padded);
+        __builtin_memcpy(out + column, values, static_cast<size_t>(n - column) * sizeof(float));
     }
 }
 
@@ -155,11 +171,11 @@ void axpy_panel(
     int n
 ) noexcept {
     alignas(64) float panel[kAxpyRows][kAxpyColumns];
-    const size_t offset = column_offset<W>(begin);
+    const size_t offset = bytes_of<W>(begin);
     for (int r = 0; r < n_rows; ++r) {
         read_columns<W>(panel[r], row_at(w, first + r) + offset, n);
         if (first + kAxpyRows + r < w.n) {
-            const size_t bytes = column_offset<W>(n);
+            const size_t bytes = bytes_of<W>(n);
             prefetch(row_at(w, first + kAxpyRows + r) + offset, static_cast<int>(bytes));
         }
     }
@@ -173,7 +189,7 @@ void axpy_panel(
                 n_terms += 1;
             }
         }
-        axpy_terms<WeightF32, false>(acc + t * acc_stride + begin, terms, n_terms, n);
+        axpy_terms<WeightF32>(acc + t * acc_stride + begin, terms, n_terms, n);
     }
 }
 

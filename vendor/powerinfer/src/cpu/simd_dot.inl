@@ -45,20 +45,20 @@ struct GroupMin<true> {
 template <typename W>
 struct Group : GroupMin<W::kHasMin> {
     Simd::Quants q;
-    F scale[W::kScales];
+    F scale[W::kHalves];
 };
 
 template <typename W>
 [[gnu::always_inline]] inline Group<W> decode_group(
-    const uint8_t* blocks, const typename W::Unit& unit, int g
+    const uint8_t* blocks, const typename W::Lanes& lanes, int g
 ) noexcept {
     Group<W> group;
     group.q = W::quants(blocks, g);
-    for (int i = 0; i < W::kScales; ++i) {
-        group.scale[i] = W::scale(unit, g, i);
+    for (int i = 0; i < W::kHalves; ++i) {
+        group.scale[i] = W::scale(lanes, g, i);
     }
     if constexpr (W::kHasMin) {
-        group.min = W::min(unit, g);
+        group.min = W::min(lanes, g);
     }
     return group;
 }
@@ -68,10 +68,10 @@ template <typename W>
 struct TokenGroup {
     const Packed& x;
     F step;
-    Simd::Sums start[W::kScales];
+    Simd::Sums start[W::kHalves];
 
     explicit TokenGroup(const Packed& packed) noexcept : x(packed), step(Simd::load(x.scale)) {
-        if constexpr (W::kScales == 1) {
+        if constexpr (W::kHalves == 1) {
             start[0] = Simd::minus_zero<W::kZero>(x);
         } else {
             start[0] = Simd::minus_zero<W::kZero>(x, 0);
@@ -80,7 +80,7 @@ struct TokenGroup {
     }
     // sum + the products of the group, by lane.
     [[gnu::always_inline]] F add_to(F sum, const Group<W>& w) const noexcept {
-        if constexpr (W::kScales == 1) {
+        if constexpr (W::kHalves == 1) {
             const F products = Simd::to_float(Simd::dot<W::kZero>(start[0], w.q, x));
             sum = Simd::fma(products, Simd::mul(w.scale[0], step), sum);
         } else {
@@ -98,7 +98,7 @@ struct TokenGroup {
 };
 
 template <typename W>
-constexpr int kUnitGroups = W::kUnitBlocks * W::kElements / 32 / kGroupBlocks;
+constexpr int kUnitGroups = W::kUnit / 32 / kGroupBlocks;
 
 // Calls visit(blocks, first group) for the units of columns [begin, end) of R rows; `begin` is the
 // first of a unit. A last, incomplete unit is filled up with zeros.
@@ -106,13 +106,13 @@ template <typename W, int R, typename Visit>
 [[gnu::always_inline]] inline void for_units(
     const TileRows<R>& rows, int begin, int end, Visit visit
 ) noexcept {
-    constexpr int kUnitBytes = W::kUnitBlocks * W::kBytes;
-    constexpr int kUnitElements = W::kUnitBlocks * W::kElements;
+    constexpr int kUnit = W::kUnit;
+    constexpr int kUnitBytes = W::kUnitBytes;
     const uint8_t* blocks[R];
     int column = begin;
-    size_t offset = static_cast<size_t>(begin / kUnitElements) * kUnitBytes;
+    size_t offset = static_cast<size_t>(begin / kUnit) * kUnitBytes;
     int group = 0;
-    for (; column + kUnitElements <= end; column += kUnitElements, offset += kUnitBytes) {
+    for (; column + kUnit <= end; column += kUnit, offset += kUnitBytes) {
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
             blocks[r] = rows.row[r] + offset;
@@ -123,7 +123,7 @@ template <typename W, int R, typename Visit>
     }
     if (column < end) {
         uint8_t padded[R][kUnitBytes] = {};
-        const auto bytes = static_cast<size_t>((end - column) / W::kElements * W::kBytes);
+        const auto bytes = static_cast<size_t>((end - column) / W::kBlock * W::kBlockBytes);
         for (int r = 0; r < R; ++r) {
             __builtin_memcpy(padded[r], rows.row[r] + offset, bytes);
             blocks[r] = padded[r];
@@ -145,16 +145,16 @@ void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x, siz
         acc[r] = Simd::zero();
     }
     for_units<W, R>(rows, 0, x.dim, [&](const uint8_t* const(&blocks)[R], int group) {
-        typename W::Unit unit[R];
+        typename W::Lanes lanes[R];
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
-            unit[r] = W::unit(blocks[r]);
+            lanes[r] = W::lanes(blocks[r]);
         }
         for (int g = 0; g < kUnitGroups<W>; ++g) {
             const TokenGroup<W> shared(in[group + g]);
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r) {
-                acc[r] = shared.add_to(acc[r], decode_group<W>(blocks[r], unit[r], g));
+                acc[r] = shared.add_to(acc[r], decode_group<W>(blocks[r], lanes[r], g));
             }
         }
     });
@@ -233,9 +233,9 @@ void decode_panel(Panel<W>& panel, const TileRows<kPanelRows>& rows, int begin, 
     panel.n_groups = 0;
     for_units<W, kPanelRows>(rows, begin, end, [&](const auto& blocks, int group) {
         for (int r = 0; r < kPanelRows; ++r) {
-            const typename W::Unit unit = W::unit(blocks[r]);
+            const typename W::Lanes lanes = W::lanes(blocks[r]);
             for (int g = 0; g < kUnitGroups<W>; ++g) {
-                panel.group[group + g][r] = decode_group<W>(blocks[r], unit, g);
+                panel.group[group + g][r] = decode_group<W>(blocks[r], lanes, g);
             }
         }
         panel.n_groups = group + kUnitGroups<W>;

@@ -1,19 +1,20 @@
 // Weight rows as SIMD values. Included by the file of one instruction set after its struct Simd;
 // everything here has internal linkage, so that no such code leaks into other files.
 //
-// A weight type W offers
-//   kElements, kBytes     elements and bytes of one block (floats: 32 elements)
-//   Head, head(block)     the scales of a block as floats
-//   values(block, h, c)   elements 32c..32c+31 as floats, rounded as in scalar_blocks.h
-// and, when quantised, for the dot product with packed activations (simd_pack.inl)
-//   kUnitBlocks           blocks that are multiplied together: whole groups of kGroupBlocks x 32
-//   kZero                 subtracted from every unsigned integer
-//   kHasMin               whether a minimum is subtracted from every element
-//   kScales               scales of 32 elements: 1, or 2 for 16 elements each
-//   Unit, unit(blocks)    the scales of a unit
-//   quants(blocks, g)     the integers of group g of the unit
-//   scale(unit, g, i)     what multiplies their half i (both if kScales is 1), by lane
-//   min(unit, g)          what is subtracted, by lane
+// Kernels take a row unit by unit: a super-block, or as many blocks of 32 as fill the lanes of a
+// vector, four lanes each (a group). A weight type W offers
+//   kUnit, kUnitBytes        elements and bytes of a unit
+//   Scales, scales(unit)     its scales and minima as floats
+//   values(unit, scales, c)  elements 32c..32c+31 as floats, rounded as in scalar_blocks.h
+// and, when quantised, for the product with packed activations (simd_pack.inl)
+//   kBlock, kBlockBytes      elements and bytes of a block: rows end with whole blocks, not units
+//   kZero                    subtracted from every unsigned integer
+//   kHasMin                  whether a minimum is subtracted from every element
+//   kHalves                  scales of 32 elements: 1, or 2 for 16 elements each
+//   quants(unit, g)          the integers of group g of the unit
+//   Lanes, lanes(unit)       its scales and minima, for
+//   scale(lanes, g, i)       what multiplies half i of group g (both if kHalves is 1), by lane
+//   min(lanes, g)            what is subtracted, by lane
 #pragma once
 
 #include "blocks.h"
@@ -56,35 +57,22 @@ inline Floats scaled(Bytes q, float scale0, float scale1) noexcept {
     return x;
 }
 
-struct NoHead {};
-
-struct HeadD {
-    float d;
-};
-
-struct HeadK {
-    float scale[8];
-    float min[8];
-};
-
-struct Head6 {
-    float scale[2][8]; // of the first and the second 16 elements of each 32
-};
-
 // Types of floats.
+
+struct NoScales {};
 
 template <int element_bytes, F (*load)(const uint8_t*)>
 struct WeightFloat {
-    static constexpr int kElements = 32;
+    static constexpr int kUnit = 32 * kGroupBlocks;
     static constexpr int kElementBytes = element_bytes;
-    static constexpr int kBytes = 32 * element_bytes;
-    using Head = NoHead;
-    static Head head(const uint8_t*) noexcept { return {}; }
+    static constexpr int kUnitBytes = kUnit * element_bytes;
+    using Scales = NoScales;
+    static Scales scales(const uint8_t*) noexcept { return {}; }
     static F vector(const uint8_t* p) noexcept { return load(p); }
-    static Floats values(const uint8_t* block, const Head&, int) noexcept {
+    static Floats values(const uint8_t* unit, const Scales&, int c) noexcept {
         Floats x;
         for (int i = 0; i < kVectors; ++i) {
-            x.v[i] = load(block + i * Simd::kLanes * element_bytes);
+            x.v[i] = load(unit + (32 * c + i * Simd::kLanes) * element_bytes);
         }
         return x;
     }
@@ -100,36 +88,41 @@ using WeightBf16 = WeightFloat<2, Simd::load_bf16>;
 
 // Blocks of 32 with one scale.
 
+struct Scales32 {
+    float d[kGroupBlocks];
+};
+
 template <int block_bytes, int zero, Bytes (*decode)(const uint8_t*)>
 struct Weight32 {
-    static constexpr int kElements = 32;
-    static constexpr int kBytes = block_bytes;
-    using Head = HeadD;
-    static Head head(const uint8_t* block) noexcept { return {Simd::f16(load_u16(block))}; }
-    static Floats values(const uint8_t* block, const Head& h, int) noexcept {
-        return scaled(Simd::minus(decode(block), zero), h.d, h.d);
+    static constexpr int kUnit = 32 * kGroupBlocks;
+    static constexpr int kUnitBytes = kGroupBlocks * block_bytes;
+    using Scales = Scales32;
+    static Scales scales(const uint8_t* unit) noexcept {
+        Scales s;
+        for (int i = 0; i < kGroupBlocks; ++i) {
+            s.d[i] = Simd::f16(load_u16(unit + i * block_bytes));
+        }
+        return s;
+    }
+    static Floats values(const uint8_t* unit, const Scales& s, int c) noexcept {
+        return scaled(Simd::minus(decode(unit + c * block_bytes), zero), s.d[c], s.d[c]);
     }
 
-    static constexpr int kUnitBlocks = kGroupBlocks;
+    static constexpr int kBlock = 32;
+    static constexpr int kBlockBytes = block_bytes;
     static constexpr int kZero = zero;
     static constexpr bool kHasMin = false;
-    static constexpr int kScales = 1;
-    using Unit = F;
-    static F unit(const uint8_t* blocks) noexcept {
-        float d[kGroupBlocks];
-        for (int i = 0; i < kGroupBlocks; ++i) {
-            d[i] = Simd::f16(load_u16(blocks + i * block_bytes));
-        }
-        return Simd::lanes(d);
-    }
-    static Simd::Quants quants(const uint8_t* blocks, int) noexcept {
+    static constexpr int kHalves = 1;
+    static Simd::Quants quants(const uint8_t* unit, int) noexcept {
         Bytes q[kGroupBlocks];
         for (int i = 0; i < kGroupBlocks; ++i) {
-            q[i] = decode(blocks + i * block_bytes);
+            q[i] = decode(unit + i * block_bytes);
         }
         return Simd::quants<zero>(q);
     }
-    static F scale(F d, int, int) noexcept { return d; }
+    using Lanes = F;
+    static Lanes lanes(const uint8_t* unit) noexcept { return Simd::lanes(scales(unit).d); }
+    static F scale(Lanes d, int, int) noexcept { return d; }
 };
 
 inline Bytes decode_q4_0(const uint8_t* block) noexcept {
@@ -145,69 +138,74 @@ inline Bytes decode_q8_0(const uint8_t* block) noexcept {
     return Simd::minus(Simd::load_bytes(block + kQ8_0Quants), -128);
 }
 
-// The type that most models for small machines come in: groups are read without a detour over
+// The type that most models for small machines come in: units are read without a detour over
 // blocks.
 struct WeightQ4_0 : Weight32<18, 8, decode_q4_0> {
-    static F unit(const uint8_t* blocks) noexcept { return Simd::scales_q4_0(blocks); }
-    static Simd::Quants quants(const uint8_t* blocks, int) noexcept {
-        return Simd::quants_q4_0(blocks);
-    }
-    static Floats values(const uint8_t* block, const Head& h, int) noexcept {
+    static Floats values(const uint8_t* unit, const Scales& s, int c) noexcept {
         Floats x;
-        Simd::values_q4_0(x.v, block + kQ4_0Quants, h.d);
+        Simd::values_q4_0(x.v, unit + c * kBlockBytes + kQ4_0Quants, s.d[c]);
         return x;
     }
+    static Simd::Quants quants(const uint8_t* unit, int) noexcept {
+        return Simd::quants_q4_0(unit);
+    }
+    static F lanes(const uint8_t* unit) noexcept { return Simd::lanes_q4_0(unit); }
 };
 using WeightQ5_0 = Weight32<22, 16, decode_q5_0>;
 using WeightQ8_0 = Weight32<34, 128, decode_q8_0>;
 
 // Super-blocks of 256.
 
-template <int zero, Bytes (*decode)(const uint8_t*, int)>
-inline Simd::Quants quants_of_256(const uint8_t* block, int group) noexcept {
-    Bytes q[kGroupBlocks];
-    for (int i = 0; i < kGroupBlocks; ++i) {
-        q[i] = decode(block, group * kGroupBlocks + i);
+template <int block_bytes, int zero, Bytes (*decode)(const uint8_t*, int)>
+struct Weight256 {
+    static constexpr int kUnit = 256;
+    static constexpr int kUnitBytes = block_bytes;
+    static constexpr int kBlock = kUnit;
+    static constexpr int kBlockBytes = kUnitBytes;
+    static constexpr int kZero = zero;
+    static Simd::Quants quants(const uint8_t* block, int g) noexcept {
+        Bytes q[kGroupBlocks];
+        for (int i = 0; i < kGroupBlocks; ++i) {
+            q[i] = decode(block, g * kGroupBlocks + i);
+        }
+        return Simd::quants<zero>(q);
     }
-    return Simd::quants<zero>(q);
-}
+};
+
+struct ScalesK {
+    float scale[8];
+    float min[8];
+};
 
 // With scales and minima.
 template <int block_bytes, Bytes (*decode)(const uint8_t*, int)>
-struct WeightK {
-    static constexpr int kElements = 256;
-    static constexpr int kBytes = block_bytes;
-    using Head = HeadK;
-    static Head head(const uint8_t* block) noexcept {
+struct WeightK : Weight256<block_bytes, 0, decode> {
+    using Scales = ScalesK;
+    static Scales scales(const uint8_t* block) noexcept {
         uint8_t scales[8];
         uint8_t mins[8];
         unpack_scales_k(block + kScalesK, scales, mins);
-        Head h;
-        Simd::scale_unsigned8(h.scale, scales, Simd::f16(load_u16(block)));
-        Simd::scale_unsigned8(h.min, mins, Simd::f16(load_u16(block + 2)));
-        return h;
+        Scales s;
+        Simd::scale_unsigned8(s.scale, scales, Simd::f16(load_u16(block)));
+        Simd::scale_unsigned8(s.min, mins, Simd::f16(load_u16(block + 2)));
+        return s;
     }
-    static Floats values(const uint8_t* block, const Head& h, int c) noexcept {
-        Floats x = scaled(decode(block, c), h.scale[c], h.scale[c]);
+    static Floats values(const uint8_t* block, const Scales& s, int c) noexcept {
+        Floats x = scaled(decode(block, c), s.scale[c], s.scale[c]);
         for (int i = 0; i < kVectors; ++i) {
-            x.v[i] = Simd::sub(x.v[i], Simd::set1(h.min[c]));
+            x.v[i] = Simd::sub(x.v[i], Simd::set1(s.min[c]));
         }
         return x;
     }
 
-    static constexpr int kUnitBlocks = 1;
-    static constexpr int kZero = 0;
     static constexpr bool kHasMin = true;
-    static constexpr int kScales = 1;
-    using Unit = Head;
-    static Unit unit(const uint8_t* block) noexcept { return head(block); }
-    static Simd::Quants quants(const uint8_t* block, int g) noexcept {
-        return quants_of_256<0, decode>(block, g);
+    static constexpr int kHalves = 1;
+    using Lanes = Scales;
+    static Lanes lanes(const uint8_t* block) noexcept { return scales(block); }
+    static F scale(const Lanes& s, int g, int) noexcept {
+        return Simd::lanes(s.scale + g * kGroupBlocks);
     }
-    static F scale(const Unit& h, int g, int) noexcept {
-        return Simd::lanes(h.scale + g * kGroupBlocks);
-    }
-    static F min(const Unit& h, int g) noexcept { return Simd::lanes(h.min + g * kGroupBlocks); }
+    static F min(const Lanes& s, int g) noexcept { return Simd::lanes(s.min + g * kGroupBlocks); }
 };
 
 inline Bytes decode_q4_k(const uint8_t* block, int c) noexcept {
@@ -230,37 +228,34 @@ inline Bytes decode_q6_k(const uint8_t* block, int c) noexcept {
     return Simd::join(Simd::field(low, 4 * (run / 2), 15), Simd::field(high, 2 * run, 3));
 }
 
-struct WeightQ6K {
-    static constexpr int kElements = 256;
-    static constexpr int kBytes = 210;
-    using Head = Head6;
-    static Head head(const uint8_t* block) noexcept {
+struct Scales6 {
+    float scale[2][8]; // of the first and the second 16 elements of each 32
+};
+
+struct WeightQ6K : Weight256<210, 32, decode_q6_k> {
+    using Scales = Scales6;
+    static Scales scales(const uint8_t* block) noexcept {
         const float d = Simd::f16(load_u16(block + kQ6KScale));
         uint8_t scales[2][8];
         for (int i = 0; i < 8; ++i) {
             scales[0][i] = block[kQ6KScales + 2 * i];
             scales[1][i] = block[kQ6KScales + 2 * i + 1];
         }
-        Head h;
-        Simd::scale_signed8(h.scale[0], scales[0], d);
-        Simd::scale_signed8(h.scale[1], scales[1], d);
-        return h;
+        Scales s;
+        Simd::scale_signed8(s.scale[0], scales[0], d);
+        Simd::scale_signed8(s.scale[1], scales[1], d);
+        return s;
     }
-    static Floats values(const uint8_t* block, const Head& h, int c) noexcept {
-        return scaled(Simd::minus(decode_q6_k(block, c), 32), h.scale[0][c], h.scale[1][c]);
+    static Floats values(const uint8_t* block, const Scales& s, int c) noexcept {
+        return scaled(Simd::minus(decode_q6_k(block, c), 32), s.scale[0][c], s.scale[1][c]);
     }
 
-    static constexpr int kUnitBlocks = 1;
-    static constexpr int kZero = 32;
     static constexpr bool kHasMin = false;
-    static constexpr int kScales = 2;
-    using Unit = Head;
-    static Unit unit(const uint8_t* block) noexcept { return head(block); }
-    static Simd::Quants quants(const uint8_t* block, int g) noexcept {
-        return quants_of_256<32, decode_q6_k>(block, g);
-    }
-    static F scale(const Unit& h, int g, int half) noexcept {
-        return Simd::lanes(h.scale[half] + g * kGroupBlocks);
+    static constexpr int kHalves = 2;
+    using Lanes = Scales;
+    static Lanes lanes(const uint8_t* block) noexcept { return scales(block); }
+    static F scale(const Lanes& s, int g, int half) noexcept {
+        return Simd::lanes(s.scale[half] + g * kGroupBlocks);
     }
 };
 

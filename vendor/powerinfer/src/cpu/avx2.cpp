@@ -49,6 +49,15 @@ struct Simd : SimdX86 {
     static F max(F a, F b) noexcept { return _mm256_max_ps(a, b); }
     static F min(F a, F b) noexcept { return _mm256_min_ps(a, b); }
     static float sum(F x) noexcept { return sum8(x); }
+    // The sums of four vectors, added in the same order as by sum.
+    static void sums4(float* out, F a, F b, F c, F d) noexcept {
+        const F ab = add(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+        const F cd = add(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
+        const F two = add(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+        const F one = add(two, _mm256_permute_ps(two, 0xb1)); // a, -, c, -, b, -, d, -
+        const __m256i from = _mm256_setr_epi32(0, 4, 2, 6, 0, 0, 0, 0);
+        _mm_storeu_ps(out, _mm256_castps256_ps128(_mm256_permutevar8x32_ps(one, from)));
+    }
     static float largest(F x) noexcept { return largest8(x); }
     // In two factors, so that both are normal numbers and subnormal results round once.
     static F times_power_of_2(F x, F k) noexcept {

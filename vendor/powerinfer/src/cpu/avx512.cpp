@@ -55,6 +55,16 @@ struct Simd : SimdX86 {
     static F max(F a, F b) noexcept { return _mm512_max_ps(a, b); }
     static F min(F a, F b) noexcept { return _mm512_min_ps(a, b); }
     static float sum(F x) noexcept { return sum8(_mm256_add_ps(low(x), high(x))); }
+    // The sums of four vectors, added in the same order as by sum.
+    static void sums4(float* out, F a, F b, F c, F d) noexcept {
+        const F ab = add(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+        const F cd = add(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+        const F four = add(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+        const F two = add(four, _mm512_permute_ps(four, 0x4e));
+        const F one = add(two, _mm512_permute_ps(two, 0xb1));
+        const __m512i from = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+        _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(from, one)));
+    }
     static float largest(F x) noexcept { return largest8(_mm256_max_ps(low(x), high(x))); }
     static F times_power_of_2(F x, F k) noexcept { return _mm512_scalef_ps(x, k); }
 

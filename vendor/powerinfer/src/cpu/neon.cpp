@@ -49,6 +49,10 @@ struct Simd {
     static F max(F a, F b) noexcept { return vmaxq_f32(a, b); }
     static F min(F a, F b) noexcept { return vminq_f32(a, b); }
     static float sum(F x) noexcept { return vaddvq_f32(x); }
+    // The sums of four vectors, added in the same order as by sum.
+    static void sums4(float* out, F a, F b, F c, F d) noexcept {
+        store(out, vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
+    }
     static float largest(F x) noexcept { return vmaxvq_f32(x); }
     // In two factors, so that both are normal numbers and subnormal results round once.
     static F times_power_of_2(F x, F k) noexcept {

@@ -20,35 +20,14 @@ struct Term {
     float coef;
 };
 
-// Elements c * 32 .. of a unit, as many as a group has.
-struct Piece {
-    Floats v[kGroupBlocks];
-};
-
-inline Piece load_piece(const float* p) noexcept {
-    Piece x;
-#pragma GCC unroll 4
-    for (int i = 0; i < kGroupBlocks; ++i) {
-        x.v[i] = load_floats(p + 32 * i);
-    }
-    return x;
-}
-
-inline void store_piece(float* p, const Piece& x) noexcept {
-#pragma GCC unroll 4
-    for (int i = 0; i < kGroupBlocks; ++i) {
-        store_floats(p + 32 * i, x.v[i]);
-    }
-}
-
 inline void add_scaled(Floats& acc, F factor, const Floats& x) noexcept {
     for (int i = 0; i < kVectors; ++i) {
         acc.v[i] = Simd::fma(factor, x.v[i], acc.v[i]);
     }
 }
 
-// acc[0..kUnit) += the units `units` of n <= kTerms rows.
-template <typename W>
+// acc[0..32 * kChunks) += that of n <= kTerms rows, kStep chunks of 32 at a time.
+template <typename W, int kChunks, int kStep>
 [[gnu::always_inline]] inline void axpy_unit(
     float* acc, const uint8_t* const* units, const Term* terms, int n
 ) noexcept {
@@ -56,16 +35,23 @@ template <typename W>
     for (int r = 0; r < n; ++r) {
         scales[r] = W::scales(units[r]);
     }
-    for (int c = 0; c < W::kUnit / 32; c += kGroupBlocks) {
-        Piece sums = load_piece(acc + 32 * c);
+    for (int c = 0; c < kChunks; c += kStep) {
+        Floats sums[kStep];
+#pragma GCC unroll 4
+        for (int i = 0; i < kStep; ++i) {
+            sums[i] = load_floats(acc + 32 * (c + i));
+        }
         for (int r = 0; r < n; ++r) {
             const F factor = Simd::set1(terms[r].coef);
 #pragma GCC unroll 4
-            for (int i = 0; i < kGroupBlocks; ++i) {
-                add_scaled(sums.v[i], factor, W::values(units[r], scales[r], c + i));
+            for (int i = 0; i < kStep; ++i) {
+                add_scaled(sums[i], factor, W::values(units[r], scales[r], c + i));
             }
         }
-        store_piece(acc + 32 * c, sums);
+#pragma GCC unroll 4
+        for (int i = 0; i < kStep; ++i) {
+            store_floats(acc + 32 * (c + i), sums[i]);
+        }
     }
 }
 
@@ -78,31 +64,50 @@ size_t bytes_of(int columns) noexcept {
     }
 }
 
-// acc[0..n) += n_terms <= kTerms terms. The rows of n_next later terms are asked for.
-template <typename W>
-void axpy_group(float* acc, const Term* terms, int n_terms, int n_next, int n) noexcept {
+// acc[column..) += the terms, as often as kChunks chunks of 32 fit below n. The rows of n_next
+// later terms are asked for. Returns the first column that is left.
+template <typename W, int kChunks, int kStep>
+int axpy_chunks(
+    float* acc, const Term* terms, int n_terms, int n_next, int column, int n
+) noexcept {
+    constexpr int kColumns = 32 * kChunks;
     const uint8_t* units[kTerms];
-    size_t offset = 0;
-    int column = 0;
-    for (; column + W::kUnit <= n; column += W::kUnit, offset += W::kUnitBytes) {
+    for (; column + kColumns <= n; column += kColumns) {
+        const size_t offset = bytes_of<W>(column);
         for (int r = 0; r < n_terms; ++r) {
             units[r] = terms[r].row + offset;
         }
         for (int r = 0; r < n_next; ++r) {
-            prefetch(terms[n_terms + r].row + offset, W::kUnitBytes);
+            prefetch(terms[n_terms + r].row + offset, static_cast<int>(bytes_of<W>(kColumns)));
         }
-        axpy_unit<W>(acc + column, units, terms, n_terms);
+        axpy_unit<W, kChunks, kStep>(acc + column, units, terms, n_terms);
+    }
+    return column;
+}
+
+// acc[0..n) += n_terms <= kTerms terms.
+template <typename W>
+void axpy_group(float* acc, const Term* terms, int n_terms, int n_next, int n) noexcept {
+    constexpr int kChunks = W::kUnit / 32;
+    int column = axpy_chunks<W, kChunks, kGroupBlocks>(acc, terms, n_terms, n_next, 0, n);
+    if constexpr (!requires { W::kBlock; }) { // heads of attention are narrower
+        if constexpr (kChunks > 2) {
+            column = axpy_chunks<W, 2, 2>(acc, terms, n_terms, n_next, column, n);
+        }
+        column = axpy_chunks<W, 1, 1>(acc, terms, n_terms, n_next, column, n);
     }
     if (column < n) { // an incomplete unit, filled up with zeros
+        const uint8_t* units[kTerms];
         uint8_t padded[kTerms][W::kUnitBytes] = {};
         float sums[W::kUnit] = {};
         for (int r = 0; r < n_terms; ++r) {
-            __builtin_memcpy(padded[r], terms[r].row + offset, bytes_of<W>(n - column));
+            const uint8_t* rest = terms[r].row + bytes_of<W>(column);
+            __builtin_memcpy(padded[r], rest, bytes_of<W>(n - column));
             units[r] = padded[r];
         }
         const size_t rest = static_cast<size_t>(n - column) * sizeof(float);
         __builtin_memcpy(sums, acc + column, rest);
-        axpy_unit<W>(sums, units, terms, n_terms);
+        axpy_unit<W, kChunks, kGroupBlocks>(sums, units, terms, n_terms);
         __builtin_memcpy(acc + column, sums, rest);
     }
 }

@@ -9,11 +9,12 @@
 namespace powerinfer::cpu {
 namespace {
 
-// Rows are asked for some tiles ahead: far enough for the memory, near enough for the cache.
-constexpr size_t kAheadBytes = 16 * 1024;
+// Rows are asked for this far ahead: far enough for the memory, near enough for the first cache.
+constexpr size_t kAheadBytes = 8 * 1024;
 
 int rows_ahead(const Rows& w, int tile) noexcept {
-    return w.stride_bytes * static_cast<size_t>(tile) <= kAheadBytes ? 2 * tile : tile;
+    const auto tiles = static_cast<int>(kAheadBytes / (w.stride_bytes * static_cast<size_t>(tile)));
+    return (tiles + 1) * tile;
 }
 
 // The rows of a tile and the rows that are read some tiles later. Beyond the last row they are the
@@ -30,6 +31,30 @@ struct TileRows {
         }
     }
 };
+
+// out[0..n) = the sums of the first n of R vectors.
+template <int R>
+[[gnu::always_inline]] inline void store_sums(float* out, const F* v, int n = R) noexcept {
+    if constexpr (R % 4 == 0) {
+        if (n == R) {
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r += 4) {
+                Simd::sums4(out + r, v[r], v[r + 1], v[r + 2], v[r + 3]);
+            }
+            return;
+        }
+    }
+    for (int r = 0; r < n; ++r) {
+        out[r] = Simd::sum(v[r]);
+    }
+}
+
+// Asks for the rows before they are reached by those that ask for later ones.
+inline void prefetch_rows(const Rows& w, int n) noexcept {
+    for (int i = 0; i < n && i < w.n; ++i) {
+        prefetch(row_at(w, i), static_cast<int>(w.stride_bytes));
+    }
+}
 
 // Quantised rows.
 
@@ -158,15 +183,14 @@ void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x, siz
             }
         }
     });
-    for (int r = 0; r < R; ++r) {
-        out[r] = Simd::sum(acc[r]);
-    }
+    store_sums<R>(out, acc);
 }
 
 template <typename W>
 void dot_one(float* out, const Rows& w, const Activations& x, size_t token) {
     constexpr int R = Simd::kRowTile;
     const int ahead = rows_ahead(w, R);
+    prefetch_rows(w, ahead);
     int i = 0;
     for (; i + R <= w.n; i += R) {
         dot_tile_one<W, R>(out + i, TileRows<R>(w, i, ahead), x, token);
@@ -277,10 +301,7 @@ void dot_tile_many(
         }
     }
     for (int t = 0; t < n_tokens; ++t) {
-        for (int r = 0; r < n; ++r) {
-            out[(token + static_cast<size_t>(t)) * out_stride + static_cast<size_t>(r)] =
-                Simd::sum(sums[t][r]);
-        }
+        store_sums<kPanelRows>(out + (token + static_cast<size_t>(t)) * out_stride, sums[t], n);
     }
 }
 
@@ -330,11 +351,13 @@ void dot_tile_floats(
     const auto dim = static_cast<size_t>(x.dim);
     const size_t whole = dim / kLanes * kLanes;
     const float* values[T];
-    F acc[R][T];
+    F acc[T][R];
+#pragma GCC unroll 8
     for (size_t t = 0; t < T; ++t) {
         values[t] = x.f32 + (token + t) * dim;
+#pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
-            acc[r][t] = Simd::zero();
+            acc[t][r] = Simd::zero();
         }
     }
     for (size_t j = 0; j < whole; j += kLanes) {
@@ -349,18 +372,23 @@ void dot_tile_floats(
             prefetch(rows.later[r] + j * kElementBytes, kLanes * kElementBytes);
 #pragma GCC unroll 8
             for (int t = 0; t < T; ++t) {
-                acc[r][t] = Simd::fma(weights, column[t], acc[r][t]);
+                acc[t][r] = Simd::fma(weights, column[t], acc[t][r]);
             }
         }
     }
-    for (size_t t = 0; t < T; ++t) {
-        for (size_t r = 0; r < R; ++r) {
-            if (whole < dim) {
+    if (whole < dim) {
+#pragma GCC unroll 8
+        for (size_t t = 0; t < T; ++t) {
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) {
                 const uint8_t* rest = rows.row[r] + whole * kElementBytes;
-                acc[r][t] = dot_tail<W>(acc[r][t], rest, values[t] + whole, dim - whole);
+                acc[t][r] = dot_tail<W>(acc[t][r], rest, values[t] + whole, dim - whole);
             }
-            out[(token + t) * out_stride + r] = Simd::sum(acc[r][t]);
         }
+    }
+#pragma GCC unroll 8
+    for (size_t t = 0; t < T; ++t) {
+        store_sums<R>(out + (token + t) * out_stride, acc[t]);
     }
 }
 

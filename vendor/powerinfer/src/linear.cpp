@@ -7,19 +7,20 @@ namespace powerinfer {
 
 namespace {
 
-// Weights that one thread takes at a time: enough to amortise the hand-out, small enough to balance
-// and to stay in the second-level cache while a batch of tokens passes over them.
-constexpr size_t kChunkBytes = 256 * 1024;
-constexpr int kChunksPerThread = 4; // at least, where the matrix has the rows
+// Weights that one thread takes at a time, in rows that fill the tiles of all kernels: not less,
+// which amortises the hand-out, and for many tokens not more, which keeps them in the second-level
+// cache while the tokens pass over them.
+constexpr size_t kLeastBytes = 16 * 1024;
+constexpr size_t kMostBytes = 256 * 1024;
+constexpr int64_t kRowGrain = 8;
 
 int count_rows(const Product& product) noexcept {
     return product.rows == nullptr ? product.w->rows : product.n_rows;
 }
 
-int64_t rows_per_chunk(const Matrix& w, int64_t total, int n_threads) noexcept {
-    const int64_t by_bytes = static_cast<int64_t>(kChunkBytes / w.stride_bytes());
-    const int64_t by_balance = total / (static_cast<int64_t>(n_threads) * kChunksPerThread);
-    return std::clamp<int64_t>(by_bytes, 1, std::max<int64_t>(1, by_balance));
+int64_t rows_of(const Matrix& w, size_t n_bytes) {
+    const auto rows = static_cast<int64_t>(n_bytes / w.stride_bytes());
+    return std::max<int64_t>(1, rows / kRowGrain) * kRowGrain;
 }
 
 void multiply_rows(
@@ -70,8 +71,9 @@ void multiply(Compute& compute, const cpu::Activations& x, std::span<const Produ
         compute.stats.weight_bytes_read +=
             static_cast<uint64_t>(count_rows(product)) * product.w->stride_bytes();
     }
-    const int64_t grain = rows_per_chunk(*products.front().w, total, compute.pool.n_threads());
-    compute.pool.parallel_for(total, grain, [&](int64_t begin, int64_t end, int) {
+    const int64_t grain = rows_of(*products.front().w, kLeastBytes);
+    const int64_t largest = x.n_tokens == 1 ? total : rows_of(*products.front().w, kMostBytes);
+    compute.pool.parallel_for(total, grain, largest, [&](int64_t begin, int64_t end, int) {
         int64_t first = 0; // row of the group at which the product begins
         for (const Product& product : products) {
             const int64_t n = count_rows(product);

@@ -60,7 +60,7 @@ void ThreadPool::stop() {
     }
 }
 
-void ThreadPool::run(int64_t n, int64_t grain, void* context, Invoke invoke) {
+void ThreadPool::run(int64_t n, int64_t grain, int64_t largest, void* context, Invoke invoke) {
     if (threads_.empty() || n <= grain) {
         if (n > 0) {
             invoke(context, 0, n, 0);
@@ -69,6 +69,7 @@ void ThreadPool::run(int64_t n, int64_t grain, void* context, Invoke invoke) {
     }
     n_ = n;
     grain_ = grain;
+    largest_ = std::max(grain, largest / grain * grain);
     context_ = context;
     invoke_ = invoke;
     next_.store(0, std::memory_order_relaxed);
@@ -90,13 +91,19 @@ void ThreadPool::run(int64_t n, int64_t grain, void* context, Invoke invoke) {
     }
 }
 
+int64_t ThreadPool::piece_at(int64_t begin) const noexcept {
+    const int64_t half_share = (n_ - begin) / (2 * int64_t{n_threads()});
+    return std::clamp(half_share / grain_ * grain_, grain_, largest_);
+}
+
 void ThreadPool::work_off(int worker) {
-    for (;;) {
-        const int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
-        if (begin >= n_) {
-            return;
+    int64_t begin = next_.load(std::memory_order_relaxed);
+    while (begin < n_) {
+        const int64_t end = std::min(n_, begin + piece_at(begin));
+        if (next_.compare_exchange_weak(begin, end, std::memory_order_relaxed)) {
+            invoke_(context_, begin, end, worker);
+            begin = next_.load(std::memory_order_relaxed);
         }
-        invoke_(context_, begin, std::min(n_, begin + grain_), worker);
     }
 }
 

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace powerinfer {
@@ -21,25 +22,34 @@ public:
 
     int n_threads() const noexcept { return static_cast<int>(threads_.size()) + 1; }
 
-    // Calls body(begin, end, worker) over [0, n) in chunks of `grain` that workers take as they
-    // come; returns when all are done. Which worker takes which chunk is not defined, so a body's
-    // result must depend on its chunk only. The body must not throw.
+    // Calls body(begin, end, worker) over [0, n) in pieces that workers take as they come; returns
+    // when all are done. Pieces are multiples of `grain`, the last one aside: half of a fair share
+    // of what is left, so long runs come first and short ones even out the end; at most `largest`.
+    // Which worker takes which piece is not defined, so a body's result must depend on its indices
+    // only. The body must not throw.
     template <typename Body>
-    void parallel_for(int64_t n, int64_t grain, Body&& body) {
+    void parallel_for(int64_t n, int64_t grain, int64_t largest, Body&& body) {
         using Plain = std::remove_reference_t<Body>;
         run(n,
             grain,
+            largest,
             const_cast<void*>(static_cast<const void*>(&body)),
             [](void* context, int64_t begin, int64_t end, int worker) {
                 (*static_cast<Plain*>(context))(begin, end, worker);
             });
     }
+    // In pieces of `grain`.
+    template <typename Body>
+    void parallel_for(int64_t n, int64_t grain, Body&& body) {
+        parallel_for(n, grain, grain, std::forward<Body>(body));
+    }
 
 private:
     using Invoke = void (*)(void* context, int64_t begin, int64_t end, int worker);
 
-    void run(int64_t n, int64_t grain, void* context, Invoke invoke);
+    void run(int64_t n, int64_t grain, int64_t largest, void* context, Invoke invoke);
     void work_off(int worker);
+    int64_t piece_at(int64_t begin) const noexcept;
     void worker_loop(int worker);
     void wait_for_job(uint64_t seen);
     void stop();
@@ -51,6 +61,7 @@ private:
     std::atomic<int64_t> next_{0}; // first index that nobody has taken
     int64_t n_ = 0;
     int64_t grain_ = 1;
+    int64_t largest_ = 1;
     void* context_ = nullptr;
     Invoke invoke_ = nullptr;
 

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "thread_pool.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <numeric>
@@ -14,12 +15,15 @@ using powerinfer::ThreadPool;
 namespace {
 
 // Plain memory, so that a sanitizer sees a loop that returns before its last chunk is done.
-void every_index_is_visited_once(ThreadPool& pool, int64_t n, int64_t grain) {
+void every_index_is_visited_once(ThreadPool& pool, int64_t n, int64_t grain, int64_t largest) {
     std::vector<int> visits(static_cast<size_t>(n));
-    std::atomic<bool> is_worker_known{true};
-    pool.parallel_for(n, grain, [&](int64_t begin, int64_t end, int worker) {
-        if (worker < 0 || worker >= pool.n_threads() || begin >= end) {
-            is_worker_known.store(false);
+    std::atomic<bool> is_sound{true};
+    pool.parallel_for(n, grain, largest, [&](int64_t begin, int64_t end, int worker) {
+        const bool is_alone = pool.n_threads() == 1 || n <= grain;
+        const bool is_piece = begin % grain == 0 && (end % grain == 0 || end == n) &&
+                              (is_alone || end - begin <= std::max(grain, largest));
+        if (worker < 0 || worker >= pool.n_threads() || begin >= end || !is_piece) {
+            is_sound.store(false);
         }
         for (int64_t i = begin; i < end; ++i) {
             ++visits[static_cast<size_t>(i)];
@@ -30,10 +34,11 @@ void every_index_is_visited_once(ThreadPool& pool, int64_t n, int64_t grain) {
         is_once = is_once && n_visits == 1;
     }
     CHECK_MSG(
-        is_once && is_worker_known.load(),
-        "%lld by %lld",
+        is_once && is_sound.load(),
+        "%lld by %lld to %lld",
         static_cast<long long>(n),
-        static_cast<long long>(grain)
+        static_cast<long long>(grain),
+        static_cast<long long>(largest)
     );
 }
 
@@ -43,7 +48,9 @@ void loops_of_all_sizes_visit_every_index_once() {
         CHECK_EQ(pool.n_threads(), n_threads);
         for (const int64_t n : {0, 1, 2, 3, 7, 64, 1000}) {
             for (const int64_t grain : {1, 3, 1000}) {
-                every_index_is_visited_once(pool, n, grain);
+                for (const int64_t largest : {1, 10, 2000}) {
+                    every_index_is_visited_once(pool, n, grain, largest);
+                }
             }
         }
     }
@@ -89,7 +96,7 @@ void a_pool_ends_whatever_its_threads_do() {
     for (int round = 0; round < 60; ++round) {
         ThreadPool pool(1 + round % 8);
         if (round % 3 > 0) {
-            every_index_is_visited_once(pool, 64, 1);
+            every_index_is_visited_once(pool, 64, 1, 1);
         }
         if (round % 3 == 2) {
             std::this_thread::sleep_for(std::chrono::milliseconds(2)); // asleep

@@ -109,13 +109,15 @@ struct Bench {
         );
     }
 
-    void dots(const Ops& ops, DType type, const char* what, int n_tokens, bool listed) {
+    void dots(
+        const Ops& ops, DType type, const char* what, int n_tokens, bool listed, int bits = 16
+    ) {
         const size_t stride = row_bytes(type, kDim);
         const int n = static_cast<int>(listed ? half_of_rows.size() : matrix.size() / stride);
         const cpu::Rows rows = {matrix.data(), stride, listed ? half_of_rows.data() : nullptr, n};
         Buffer packed = Buffer::allocate(static_cast<size_t>(n_tokens), ops.packed_bytes(kDim));
-        ops.pack(packed.data(), x.data(), n_tokens, kDim);
-        const cpu::Activations in = {x.data(), packed.data(), n_tokens, kDim};
+        ops.pack(packed.data(), x.data(), n_tokens, kDim, bits);
+        const cpu::Activations in = {x.data(), packed.data(), bits, n_tokens, kDim};
         const double bytes = static_cast<double>(stride) * n;
         const Timing t = measure(bytes, [&] {
             ops.of(type).dot_rows(out.data(), static_cast<size_t>(n), rows, in);
@@ -172,6 +174,7 @@ int main(int argc, char** argv) {
             bench.dots(*ops, type, "dot", 1, false);
             bench.dots(*ops, type, "dot half", 1, true);
             bench.dots(*ops, type, "dot x8", 8, false);
+            bench.dots(*ops, type, "dot x8 8-bit", 8, false, 8);
             bench.axpys(*ops, type, "axpy", 1, false);
             bench.axpys(*ops, type, "axpy half", 1, true);
             bench.axpys(*ops, type, "axpy x8", 8, false);

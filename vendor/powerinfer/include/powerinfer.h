@@ -223,7 +223,10 @@ typedef struct {
     uint32_t n_threads;   /* 0: one per physical core that this process may use */
     uint32_t kv_dtype;    /* GGML id: 1 = F16 (default), 0 = F32 */
     uint32_t audit; /* 1: with `predictor`, also compute every neuron to count misses (slow) */
-    uint32_t reserved;
+    /* Bits that activations are rounded to before they meet quantised weights: 16 (default), which
+     * keeps logits right to the weights' own rounding, or 8, which is faster for prompts and for
+     * many sequences. */
+    uint32_t activation_bits;
 } pi_context_options;
 
 /* One unit of work: n_tokens tokens, any mix of sequences. Tokens of one sequence stand in order,

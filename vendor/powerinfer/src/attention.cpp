@@ -64,7 +64,7 @@ public:
     // scores: (group, stride); q and out: rows of one token.
     void run(float* out, const float* q, float* scores, size_t stride) const {
         const cpu::Activations queries{
-            q + first_column_, nullptr, config_.group(), config_.head_dim
+            q + first_column_, nullptr, 0, config_.group(), config_.head_dim
         };
         for_pages([&](int position, int n) {
             const cpu::Rows keys = rows(cache_.key(index_, sequence_, position), n);

@@ -11,6 +11,7 @@ void pi_context_options_init(pi_context_options* options) {
     options->n_sequences = defaults.n_sequences;
     options->n_batch = defaults.n_batch;
     options->kv_dtype = static_cast<uint32_t>(defaults.kv_type);
+    options->activation_bits = defaults.activation_bits;
 }
 
 pi_error* pi_context_new(const pi_model* model, const pi_context_options* given, pi_context** out) {
@@ -24,6 +25,7 @@ pi_error* pi_context_new(const pi_model* model, const pi_context_options* given,
         wanted.n_batch = options.n_batch;
         wanted.n_threads = options.n_threads;
         wanted.kv_type = static_cast<DType>(options.kv_dtype);
+        wanted.activation_bits = options.activation_bits;
         wanted.audit = options.audit != 0;
         *out = new pi_context{Context(model->model, wanted)};
     });

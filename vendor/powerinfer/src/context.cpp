@@ -64,6 +64,13 @@ DType checked_kv_type(DType type) {
     return type;
 }
 
+int checked_activation_bits(uint32_t bits) {
+    PI_CHECK(
+        bits == 16 || bits == 8, invalid_argument, "activation_bits: want 16 or 8, got %u", bits
+    );
+    return static_cast<int>(bits);
+}
+
 // Tokens of one sequence at most, whatever the cache has room for.
 int max_length(const Model& model) {
     const Config& config = model.config();
@@ -85,6 +92,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
     : model_(std::move(model)), ops_(cpu::best_ops()), n_batch_(batch_size(*model_, options)),
       max_length_(max_length(*model_)),
       has_audit_(options.audit && model_->strategy() == Strategy::predictor),
+      activation_bits_(checked_activation_bits(options.activation_bits)),
       pool_(thread_count(options)), cache_(
                                         checked_kv_type(options.kv_type),
                                         model_->config().n_layers,
@@ -216,7 +224,7 @@ void Context::decode_chunk(const Batch& batch, int begin, int n) {
         batch.tokens.sequences + begin,
         n,
     };
-    Compute compute{*model_, ops_, pool_, scratch_, stats_};
+    Compute compute{*model_, ops_, pool_, scratch_, stats_, activation_bits_};
     forward(compute, cache_, tokens, cancelled_, has_audit_);
     write_outputs(begin, n);
 }
@@ -224,7 +232,7 @@ void Context::decode_chunk(const Batch& batch, int begin, int n) {
 // Norms the residuals that were asked for, and multiplies those of them that want logits.
 void Context::write_outputs(int begin, int n) {
     StopWatch watch;
-    Compute compute{*model_, ops_, pool_, scratch_, stats_};
+    Compute compute{*model_, ops_, pool_, scratch_, stats_, activation_bits_};
     const int dim = model_->config().dim;
     int n_logits = 0;
     int32_t first_row = -1;

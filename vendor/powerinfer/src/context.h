@@ -22,6 +22,7 @@ struct ContextOptions {
     uint32_t n_batch = 512;
     uint32_t n_threads = 0; // 0: physical cores
     DType kv_type = DType::f16;
+    uint32_t activation_bits = 16; // 16 or 8
     bool audit = false;
 };
 
@@ -69,6 +70,7 @@ private:
     int n_batch_;
     int max_length_; // of a sequence
     bool has_audit_;
+    int activation_bits_;
     ThreadPool pool_;
     KvCache cache_;
     Scratch scratch_;

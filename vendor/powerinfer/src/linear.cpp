@@ -48,7 +48,7 @@ cpu::Activations make_activations(
     Compute& compute, const float* x, int n_tokens, int dim, bool is_quantized
 ) {
     if (!is_quantized) {
-        return {x, nullptr, n_tokens, dim};
+        return {x, nullptr, compute.activation_bits, n_tokens, dim};
     }
     std::byte* packed = compute.scratch.packed.data();
     const size_t stride = compute.ops.packed_bytes(dim);
@@ -58,10 +58,11 @@ cpu::Activations make_activations(
             packed + first * stride,
             x + first * static_cast<size_t>(dim),
             static_cast<int>(end - begin),
-            dim
+            dim,
+            compute.activation_bits
         );
     });
-    return {x, packed, n_tokens, dim};
+    return {x, packed, compute.activation_bits, n_tokens, dim};
 }
 
 void multiply(Compute& compute, const cpu::Activations& x, std::span<const Product> products) {

@@ -18,6 +18,7 @@ struct Compute {
     ThreadPool& pool;
     Scratch& scratch;
     Stats& stats;
+    int activation_bits; // 16 or 8, for quantised weights
 };
 
 // One matrix of a group that shares its input: out[t, i] = w[rows[i]] . x[t] + bias[rows[i]].

@@ -15,6 +15,7 @@ namespace powerinfer {
 namespace {
 
 constexpr int kPasses = 5;
+constexpr int kKernelBits = 16;
 constexpr size_t kReadCols = 4096;
 constexpr size_t kReadChunk = 1U << 20;
 constexpr size_t kChunkRows = kReadChunk / (kReadCols * sizeof(float));
@@ -54,7 +55,7 @@ double measure_read_bandwidth(int n_threads, size_t n_bytes) {
     Array<float> memory(n_chunks * kReadChunk / sizeof(float));
     std::vector<float> out(n_chunks * kChunkRows);
     const std::vector<float> x = noise(kReadCols);
-    const cpu::Activations input{x.data(), nullptr, 1, kReadCols};
+    const cpu::Activations input{x.data(), nullptr, 0, 1, kReadCols};
     ThreadPool pool(n_threads);
     const auto chunk_at = [&](int64_t i) {
         return memory.data() + static_cast<size_t>(i) * kChunkRows * kReadCols;
@@ -97,9 +98,9 @@ double measure_kernel(DType type, bool is_axpy, int n_rows, int n_cols) {
     } else {
         Array<std::byte> packed(ops.packed_bytes(n_cols));
         if (dtype_info(type).is_quantized) {
-            ops.pack(packed.data(), x.data(), 1, n_cols);
+            ops.pack(packed.data(), x.data(), 1, n_cols, kKernelBits);
         }
-        const cpu::Activations input{x.data(), packed.data(), 1, n_cols};
+        const cpu::Activations input{x.data(), packed.data(), kKernelBits, 1, n_cols};
         seconds = fastest([&] {
             ops.of(type).dot_rows(out.data(), static_cast<size_t>(n_rows), rows, input);
         });

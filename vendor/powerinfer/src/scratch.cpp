@@ -14,13 +14,15 @@ Scratch::Scratch(
     const size_t hidden_dim = static_cast<size_t>(config.hidden_dim);
     const size_t max_rank = static_cast<size_t>(model.max_predictor_rank());
     const size_t widest = std::max({dim, hidden_dim, max_rank});
-    const size_t blocks = (widest + cpu::kQ16Block - 1) / cpu::kQ16Block;
+    const size_t blocks = (widest + cpu::kActivationBlock - 1) / cpu::kActivationBlock;
 
     x = Array<float>(tokens * dim);
     normed = Array<float>(tokens * dim);
     delta = Array<float>(tokens * dim);
 
-    packed = Array<std::byte>(tokens * ops.packed_bytes(static_cast<int>(blocks * cpu::kQ16Block)));
+    packed = Array<std::byte>(
+        tokens * ops.packed_bytes(static_cast<int>(blocks * cpu::kActivationBlock))
+    );
 
     attn_normed = Array<float>(tokens * dim);
     q = Array<float>(tokens * dim);

@@ -44,7 +44,7 @@ struct Scratch {
     Array<float> normed; // (T, dim) input of the feed-forward
     Array<float> delta;  // (T, dim) output of a block
 
-    Array<std::byte> packed; // (T, packed_bytes) activations in Q16; reused by every product
+    Array<std::byte> packed; // (T, packed_bytes) rounded activations; reused by every product
 
     // Attention.
     Array<float> attn_normed; // (T, dim)

@@ -3,7 +3,7 @@
 
 #include "buffer.h"
 #include "cpu/ops.h"
-#include "cpu/q16.h"
+#include "cpu/rounded.h"
 #include "quantize.h"
 #include "twin.h"
 
@@ -18,7 +18,7 @@ using powerinfer::DType;
 using powerinfer::DTypeInfo;
 using powerinfer::cpu::Activations;
 using powerinfer::cpu::Ops;
-using powerinfer::cpu::Q16Block;
+using powerinfer::cpu::RoundedBlock;
 using powerinfer::cpu::Rows;
 using twin::Random;
 
@@ -107,17 +107,18 @@ inline Matrix extreme_matrix(DType type, int n_rows, int dim, Random& random) {
 struct Inputs {
     int n_tokens;
     int dim;
+    int bits;
     std::vector<float> f32;
-    std::vector<Q16Block> blocks;
+    std::vector<RoundedBlock> blocks;
     powerinfer::Buffer packed; // of the table of the last view()
 
     Activations view(const Ops& ops, bool quantized) {
         if (!quantized) {
-            return {f32.data(), nullptr, n_tokens, dim};
+            return {f32.data(), nullptr, bits, n_tokens, dim};
         }
         packed = powerinfer::Buffer::allocate(static_cast<size_t>(n_tokens), ops.packed_bytes(dim));
-        ops.pack(packed.data(), f32.data(), n_tokens, dim);
-        return {f32.data(), packed.data(), n_tokens, dim};
+        ops.pack(packed.data(), f32.data(), n_tokens, dim, bits);
+        return {f32.data(), packed.data(), bits, n_tokens, dim};
     }
     // Element j of token t as the kernels of that kind see it.
     double value(bool quantized, size_t t, size_t j) const {
@@ -129,19 +130,19 @@ struct Inputs {
     }
 };
 
-inline Inputs make_inputs(std::vector<float> x, int n_tokens, int dim) {
-    Inputs in = {n_tokens, dim, std::move(x), {}, {}};
+inline Inputs make_inputs(std::vector<float> x, int n_tokens, int dim, int bits = 16) {
+    Inputs in = {n_tokens, dim, bits, std::move(x), {}, {}};
     if (dim % 32 == 0) {
         for (size_t k = 0; k < in.f32.size(); k += 32) {
-            in.blocks.push_back(powerinfer::cpu::round_q16(in.f32.data() + k));
+            in.blocks.push_back(powerinfer::cpu::round_block(in.f32.data() + k, bits));
         }
     }
     return in;
 }
 
-inline Inputs random_inputs(int n_tokens, int dim, Random& random) {
+inline Inputs random_inputs(int n_tokens, int dim, Random& random, int bits = 16) {
     const auto n = static_cast<size_t>(n_tokens) * static_cast<size_t>(dim);
-    return make_inputs(random.normals(n), n_tokens, dim);
+    return make_inputs(random.normals(n), n_tokens, dim, bits);
 }
 
 inline bool same_bits(float a, float b) {

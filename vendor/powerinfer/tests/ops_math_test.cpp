@@ -12,7 +12,7 @@ using namespace op_cases;
 namespace {
 // The products of a table with a row that is 1 in one place and 0 elsewhere are the activations
 // that it packed.
-std::vector<float> packed_values(const Ops& ops, const std::vector<float>& x) {
+std::vector<float> packed_values(const Ops& ops, const std::vector<float>& x, int bits) {
     std::vector<std::byte> rows(32 * 34);
     for (size_t j = 0; j < 32; ++j) {
         rows[34 * j + 1] = std::byte{0x3c}; // 1 in half precision
@@ -25,7 +25,8 @@ std::vector<float> packed_values(const Ops& ops, const std::vector<float>& x) {
             {x.begin() + static_cast<ptrdiff_t>(first),
              x.begin() + static_cast<ptrdiff_t>(first) + 32},
             1,
-            32
+            32,
+            bits
         );
         const Rows all = {rows.data(), 34, nullptr, 32};
         ops.of(DType::q8_0).dot_rows(out.data(), 32, all, in.view(ops, true));
@@ -34,7 +35,7 @@ std::vector<float> packed_values(const Ops& ops, const std::vector<float>& x) {
     return values;
 }
 
-void q16_has_the_same_bits_everywhere() {
+void check_that_rounding_has_the_same_bits_everywhere(int bits) {
     Random random(8);
     constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
     constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -45,8 +46,8 @@ void q16_has_the_same_bits_everywhere() {
                 x[j] = std::isfinite(size) ? std::max(-3e38f, std::min(3e38f, x[j] * size)) : x[j];
             }
             x[40] = size;
-            const std::vector<float> found = packed_values(*ops, x);
-            const Inputs in = make_inputs(x, 1, 96);
+            const std::vector<float> found = packed_values(*ops, x, bits);
+            const Inputs in = make_inputs(x, 1, 96, bits);
             for (size_t j = 0; j < 96; ++j) {
                 const auto expected = static_cast<float>(in.value(true, 0, j));
                 CHECK_MSG(
@@ -64,13 +65,18 @@ void q16_has_the_same_bits_everywhere() {
     }
 }
 
-// The definition of Q16: half a step off at most (and the rounding of 15-bit quotients to 24 bits),
-// the largest element at the last step.
-void q16_rounds_to_nearest() {
+void rounding_has_the_same_bits_everywhere() {
+    check_that_rounding_has_the_same_bits_everywhere(16);
+    check_that_rounding_has_the_same_bits_everywhere(8);
+}
+
+// Half a step off at most (and the rounding of 15-bit quotients to 24 bits), the largest element at
+// the last step.
+void check_that_rounding_is_to_the_nearest(int bits) {
     Random random(9);
-    const Inputs in = random_inputs(1, 4096, random);
+    const Inputs in = random_inputs(1, 4096, random, bits);
     for (size_t b = 0; b < in.blocks.size(); ++b) {
-        const Q16Block& block = in.blocks[b];
+        const RoundedBlock& block = in.blocks[b];
         float amax = 0;
         int32_t sum = 0;
         int largest = 0;
@@ -82,10 +88,15 @@ void q16_rounds_to_nearest() {
             const double error = in.value(true, 0, 32 * b + j) - static_cast<double>(x);
             CHECK(std::abs(error) <= 0.503 * static_cast<double>(block.scale));
         }
-        CHECK_EQ(block.scale, amax / static_cast<float>(cpu::kQ16Max));
+        CHECK_EQ(block.scale, amax / static_cast<float>(cpu::max_step(bits)));
         CHECK_EQ(block.sum, sum);
-        CHECK_EQ(largest, cpu::kQ16Max);
+        CHECK_EQ(largest, cpu::max_step(bits));
     }
+}
+
+void rounding_is_to_the_nearest() {
+    check_that_rounding_is_to_the_nearest(16);
+    check_that_rounding_is_to_the_nearest(8);
 }
 
 // Relative error; results below 1e-36, where exp(-x) overflows, count as zero.
@@ -256,8 +267,8 @@ void the_environment_chooses_the_table() {
 
 int main() {
     print_tables();
-    CHECK_RUN(q16_has_the_same_bits_everywhere);
-    CHECK_RUN(q16_rounds_to_nearest);
+    CHECK_RUN(rounding_has_the_same_bits_everywhere);
+    CHECK_RUN(rounding_is_to_the_nearest);
     CHECK_RUN(norms_match_the_twin);
     CHECK_RUN(softmax_matches_the_twin);
     CHECK_RUN(the_exponential_is_within_an_ulp);

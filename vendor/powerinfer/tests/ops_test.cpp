@@ -75,7 +75,8 @@ void dots_match_the_twin() {
             for (int dim : sizes_of(type)) {
                 for (int n_tokens = 1; n_tokens <= 9; n_tokens += n_tokens == 5 ? 4 : 1) {
                     const Matrix m = random_matrix(type, 7, dim, random);
-                    check_dots(*ops, m, random_inputs(n_tokens, dim, random));
+                    check_dots(*ops, m, random_inputs(n_tokens, dim, random, 16));
+                    check_dots(*ops, m, random_inputs(n_tokens, dim, random, 8));
                 }
             }
         }
@@ -92,25 +93,25 @@ void dots_of_extreme_values_match_the_twin() {
                 for (float& value : x) { // the largest steps, of both signs or of one
                     value = trial % 2 == 0 ? 1e4f : (value < 0 ? -1e4f : 1e4f);
                 }
-                check_dots(*ops, m, make_inputs(x, 5, 512));
+                check_dots(*ops, m, make_inputs(x, 5, 512, trial < 3 ? 16 : 8));
             }
         }
     }
 }
 
 // Rule 1: the bits of a dot product depend on its row and its token only.
-void dots_do_not_depend_on_the_call() {
+void check_that_dots_do_not_depend_on_the_call(int bits) {
     Random random(3);
     const std::vector<int32_t> ids = {0, 2, 3, 7, 8, 9, 12};
     for (const Ops* ops : tables()) {
         for (DType type : twin::kWeightTypes) {
             const int dim = dtype_info(type).block_elements == 1 ? 173 : 768;
             const Matrix m = random_matrix(type, 13, dim, random);
-            Inputs all = random_inputs(9, dim, random);
+            Inputs all = random_inputs(9, dim, random, bits);
             const auto whole = dots(*ops, m, all, nullptr);
             for (size_t t = 0; t < 9; ++t) {
                 const auto begin = all.f32.begin() + static_cast<ptrdiff_t>(t) * dim;
-                Inputs one = make_inputs(std::vector<float>(begin, begin + dim), 1, dim);
+                Inputs one = make_inputs(std::vector<float>(begin, begin + dim), 1, dim, bits);
                 const auto listed = dots(*ops, m, one, &ids);
                 for (size_t i = 0; i < ids.size(); ++i) {
                     const float together = whole[t * 13 + static_cast<size_t>(ids[i])];
@@ -129,6 +130,11 @@ void dots_do_not_depend_on_the_call() {
             }
         }
     }
+}
+
+void dots_do_not_depend_on_the_call() {
+    check_that_dots_do_not_depend_on_the_call(16);
+    check_that_dots_do_not_depend_on_the_call(8);
 }
 
 void no_rows_write_nothing() {

@@ -134,16 +134,16 @@ struct Simd : SimdX86 {
     }
     // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
     // below 2^24, hence exact as a float.
-    template <int zero>
+    template <int zero, int bits>
     static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
         if constexpr (zero == 128) { // pairs of products of 8 bits do not fit into 16
             const __m256i sevens = _mm256_set1_epi8(127);
             for (int half = 0; half < 2; ++half) {
                 Quants part = q;
                 part.half[half] = _mm256_and_si256(q.half[half], sevens);
-                start = dot_half(start, part, x, half);
+                start = dot_half<bits>(start, part, x, half);
                 part.half[half] = _mm256_andnot_si256(sevens, q.half[half]);
-                start = dot_half(start, part, x, half);
+                start = dot_half<bits>(start, part, x, half);
             }
             return start;
         }
@@ -151,25 +151,30 @@ struct Simd : SimdX86 {
             _mm256_maddubs_epi16(q.half[0], load256(x.high[0])),
             _mm256_maddubs_epi16(q.half[1], load256(x.high[1]))
         );
+        if constexpr (bits == 8) {
+            return _mm256_add_epi32(start, _mm256_madd_epi16(high, _mm256_set1_epi16(1)));
+        }
         const __m256i low = _mm256_add_epi16(
             _mm256_maddubs_epi16(q.half[0], load256(x.low[0])),
             _mm256_maddubs_epi16(q.half[1], load256(x.low[1]))
         );
         return joined(start, high, low);
     }
+    template <int bits>
     static Sums dot_half(Sums start, const Quants& q, const Packed& x, int half) noexcept {
-        return joined(
-            start,
-            _mm256_maddubs_epi16(q.half[half], load256(x.high[half])),
-            _mm256_maddubs_epi16(q.half[half], load256(x.low[half]))
-        );
+        const __m256i high = _mm256_maddubs_epi16(q.half[half], load256(x.high[half]));
+        if constexpr (bits == 8) {
+            return _mm256_add_epi32(start, _mm256_madd_epi16(high, _mm256_set1_epi16(1)));
+        }
+        return joined(start, high, _mm256_maddubs_epi16(q.half[half], load256(x.low[half])));
     }
     static F to_float(Sums x) noexcept { return _mm256_cvtepi32_ps(x); }
     // The sums of a group whose other fields are filled.
+    template <int bits>
     static void sum_lanes(Packed& x) noexcept {
         const Quants ones = {{_mm256_set1_epi8(1), _mm256_set1_epi8(1)}};
-        const Sums first = dot_half(_mm256_setzero_si256(), ones, x, 0);
-        const Sums both = dot_half(first, ones, x, 1);
+        const Sums first = dot_half<bits>(_mm256_setzero_si256(), ones, x, 0);
+        const Sums both = dot_half<bits>(first, ones, x, 1);
         _mm256_store_si256(reinterpret_cast<__m256i*>(x.first_sum), first);
         _mm256_store_si256(reinterpret_cast<__m256i*>(x.sum), both);
         store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(both)));
@@ -184,10 +189,10 @@ struct Simd : SimdX86 {
         return SimdX86::largest8(max);
     }
     // q = x / step rounded to nearest even and clamped.
-    static void round_steps32(int16_t* q, const float* x, float step) noexcept {
+    static void round_steps32(int16_t* q, const float* x, float step, float largest) noexcept {
         for (int i = 0; i < 32; i += 16) {
-            const __m256i a = round_steps(load(x + i), step);
-            const __m256i b = round_steps(load(x + i + 8), step);
+            const __m256i a = round_steps(load(x + i), step, largest);
+            const __m256i b = round_steps(load(x + i + 8), step, largest);
             const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), packed);
         }
@@ -240,10 +245,9 @@ private:
         const __m256i biased = _mm256_add_epi32(k, _mm256_set1_epi32(127));
         return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
     }
-    static __m256i round_steps(F x, float step) noexcept {
-        const F largest = set1(static_cast<float>(kQ16Max));
-        const F smallest = set1(-static_cast<float>(kQ16Max));
-        return _mm256_cvtps_epi32(max(smallest, min(largest, div(x, set1(step)))));
+    static __m256i round_steps(F x, float step, float largest) noexcept {
+        const F steps = min(set1(largest), div(x, set1(step)));
+        return _mm256_cvtps_epi32(max(set1(-largest), steps));
     }
 };
 

@@ -170,28 +170,36 @@ struct Simd : SimdX86 {
     }
     // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
     // below 2^24, hence exact as a float.
-    template <int>
+    template <int, int bits>
     static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
-        __m512i high = _mm512_setzero_si512();
+        __m512i high = bits == 8 ? start : _mm512_setzero_si512();
         high = _mm512_dpbusd_epi32(high, q.half[0], _mm512_load_si512(x.high[0]));
         high = _mm512_dpbusd_epi32(high, q.half[1], _mm512_load_si512(x.high[1]));
+        if constexpr (bits == 8) {
+            return high;
+        }
         __m512i low = _mm512_dpbusd_epi32(start, q.half[0], _mm512_load_si512(x.low[0]));
         low = _mm512_dpbusd_epi32(low, q.half[1], _mm512_load_si512(x.low[1]));
         return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
     }
+    template <int bits>
     static Sums dot_half(Sums start, const Quants& q, const Packed& x, int half) noexcept {
         const __m512i weights = q.half[half];
-        const __m512i high =
-            _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights, _mm512_load_si512(x.high[half]));
+        const __m512i highs = _mm512_load_si512(x.high[half]);
+        if constexpr (bits == 8) {
+            return _mm512_dpbusd_epi32(start, weights, highs);
+        }
+        const __m512i high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights, highs);
         const __m512i low = _mm512_dpbusd_epi32(start, weights, _mm512_load_si512(x.low[half]));
         return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
     }
     static F to_float(Sums x) noexcept { return _mm512_cvtepi32_ps(x); }
     // The sums of a group whose other fields are filled.
+    template <int bits>
     static void sum_lanes(Packed& x) noexcept {
         const Quants ones = {{_mm512_set1_epi8(1), _mm512_set1_epi8(1)}};
-        const Sums first = dot_half(_mm512_setzero_si512(), ones, x, 0);
-        const Sums both = dot_half(first, ones, x, 1);
+        const Sums first = dot_half<bits>(_mm512_setzero_si512(), ones, x, 0);
+        const Sums both = dot_half<bits>(first, ones, x, 1);
         _mm512_store_si512(x.first_sum, first);
         _mm512_store_si512(x.sum, both);
         store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(both)));
@@ -207,9 +215,9 @@ struct Simd : SimdX86 {
         );
     }
     // q = x / step rounded to nearest even and clamped.
-    static void round_steps32(int16_t* q, const float* x, float step) noexcept {
+    static void round_steps32(int16_t* q, const float* x, float step, float largest) noexcept {
         for (int i = 0; i < 32; i += 16) {
-            const __m256i steps = _mm512_cvtepi32_epi16(round_steps(load(x + i), step));
+            const __m256i steps = _mm512_cvtepi32_epi16(round_steps(load(x + i), step, largest));
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), steps);
         }
     }
@@ -251,10 +259,9 @@ private:
     }
     static __m256 low(F x) noexcept { return _mm512_castps512_ps256(x); }
     static __m256 high(F x) noexcept { return _mm512_extractf32x8_ps(x, 1); }
-    static __m512i round_steps(F x, float step) noexcept {
-        const F largest = set1(static_cast<float>(kQ16Max));
-        const F smallest = set1(-static_cast<float>(kQ16Max));
-        return _mm512_cvtps_epi32(max(smallest, min(largest, div(x, set1(step)))));
+    static __m512i round_steps(F x, float step, float largest) noexcept {
+        const F steps = min(set1(largest), div(x, set1(step)));
+        return _mm512_cvtps_epi32(max(set1(-largest), steps));
     }
 };
 

@@ -135,11 +135,15 @@ struct Simd {
     }
     // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
     // below 2^24, hence exact as a float.
-    template <int>
+    template <int, int bits>
     static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
-        return dot_half(dot_half(start, q, x, 0), q, x, 1);
+        return dot_half<bits>(dot_half<bits>(start, q, x, 0), q, x, 1);
     }
+    template <int bits>
     static Sums dot_half(Sums start, const Quants& q, const Packed& x, int half) noexcept {
+        if constexpr (bits == 8) {
+            return add_products(start, q.half[half], vld1q_s8(x.high[half]));
+        }
         const int32x4_t zeros = vdupq_n_s32(0);
         const int32x4_t high = add_products(zeros, q.half[half], vld1q_s8(x.high[half]));
         return add_products(
@@ -148,9 +152,10 @@ struct Simd {
     }
     static F to_float(Sums x) noexcept { return vcvtq_f32_s32(x); }
     // The sums of a group whose other fields are filled.
+    template <int bits>
     static void sum_lanes(Packed& x) noexcept {
         const Quants ones = {{vdupq_n_s8(1), vdupq_n_s8(1)}};
-        const Sums sums = dot<0>(vdupq_n_s32(0), ones, x);
+        const Sums sums = dot<0, bits>(vdupq_n_s32(0), ones, x);
         store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(sums)));
     }
 
@@ -170,11 +175,11 @@ struct Simd {
         return vmaxvq_u32(max);
     }
     // q = x / step rounded to nearest even and clamped.
-    static void round_steps32(int16_t* q, const float* x, float step) noexcept {
-        const F largest = set1(static_cast<float>(kQ16Max));
+    static void round_steps32(int16_t* q, const float* x, float step, float largest) noexcept {
+        const F bound = set1(largest);
         for (int i = 0; i < 32; i += 4) {
             const F steps = div(load(x + i), set1(step));
-            const F clamped = max(vnegq_f32(largest), min(largest, steps));
+            const F clamped = max(vnegq_f32(bound), min(bound, steps));
             vst1_s16(q + i, vmovn_s32(vcvtnq_s32_f32(clamped)));
         }
     }

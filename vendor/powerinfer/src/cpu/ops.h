@@ -2,15 +2,16 @@
 // The scalar table is the specification and the oracle of all others.
 //
 // Numerics. Weight rows of float types multiply float activations. Quantised weight rows multiply
-// activations rounded to 16 bits per block of 32 (Q16), so that the integer part of a dot product
-// is exact and the rounding of the activation (2^-16 of the block's largest value) disappears
-// beside that of the weights. Every result of a row depends on that row and that token only: the
-// same bits for any number of rows, tokens or threads.
+// activations rounded to 16 or 8 bits per block of 32, so that the integer part of a dot product is
+// exact. With 16 the rounding of the activation (2^-16 of the block's largest value) disappears
+// beside that of the weights; 8 are half the work where many tokens share a weight. Every result of
+// a row depends on that row and that token only: the same bits for any number of rows, tokens or
+// threads.
 //
-// Q16: q = x / scale rounded half to even, scale = amax / kQ16Max. The largest step is the largest
-// number that two signed bytes can write as 256 * high + low, because byte products are the fastest
-// that processors have. Blocks of zeros get scale 0; a block that holds an infinity or a NaN gets
-// scale NaN and zeros, so that the products it enters are NaN.
+// Rounding: q = x / scale, half to even, scale = amax / max_step(bits). The largest step of 16 bits
+// is the largest number that two signed bytes can write as 256 * high + low, because byte products
+// are the fastest that processors have. Blocks of zeros get scale 0; a block that holds an infinity
+// or a NaN gets scale NaN and zeros, so that the products it enters are NaN.
 #pragma once
 
 #include "../dtype.h"
@@ -21,8 +22,11 @@
 
 namespace powerinfer::cpu {
 
-inline constexpr int kQ16Block = 32; // activations that share one scale
-inline constexpr int kQ16Max = 127 * 256 + 127;
+inline constexpr int kActivationBlock = 32; // activations that share one scale
+// The largest step of rounded activations.
+constexpr int max_step(int bits) noexcept {
+    return bits == 8 ? 127 : 127 * 256 + 127;
+}
 inline constexpr int kColumnStep = 256; // column ranges of axpy start and end at multiples of this
 
 // A selection of rows of one row-major matrix.
@@ -38,6 +42,7 @@ struct Activations {
     const float* f32;        // (n_tokens, dim)
     const std::byte* packed; // (n_tokens, packed_bytes(dim)) by pack() of the same table; nullptr
                              // unless the weights are quantised
+    int bits;                // of the packed values: 16 or 8
     int n_tokens;
     int dim;
 };
@@ -72,10 +77,10 @@ struct Ops {
     const char* name;                         // "scalar", "avx2", "avx512", "neon"
     std::array<TypeOps, kNWeightTypes> types; // by weight_index
 
-    // Bytes of one token's activations in Q16, laid out as this table's kernels read them; dim is a
-    // multiple of 32. `out` of pack is aligned to 64 bytes.
+    // Bytes of one token's rounded activations, laid out as this table's kernels read them; dim is
+    // a multiple of 32. `out` of pack is aligned to 64 bytes.
     size_t (*packed_bytes)(int dim);
-    void (*pack)(std::byte* out, const float* x, int n_tokens, int dim);
+    void (*pack)(std::byte* out, const float* x, int n_tokens, int dim, int bits);
 
     void (*rms_norm)(float* out, const float* x, const float* weight, float eps, int n);
     // bias may be nullptr.

@@ -1,7 +1,7 @@
 // The scalar table: what every operator means, written as plainly as possible. Sums are in double,
 // so it is also the oracle that the SIMD tables are measured against.
 #include "ops.h"
-#include "q16.h"
+#include "rounded.h"
 #include "scalar_blocks.h"
 
 #include <cmath>
@@ -33,7 +33,7 @@ void read_chunk(float* out, const uint8_t* row, int column) noexcept {
 // Dot products.
 
 size_t packed_bytes(int dim) noexcept {
-    return static_cast<size_t>(dim / kQ16Block) * sizeof(Q16Block);
+    return static_cast<size_t>(dim / kActivationBlock) * sizeof(RoundedBlock);
 }
 
 template <typename W>
@@ -47,10 +47,11 @@ double dot_float(const uint8_t* row, const float* x, int dim) noexcept {
 
 template <typename W>
 double dot_blocks(const uint8_t* row, const Activations& x, size_t token) noexcept {
-    const auto* blocks = reinterpret_cast<const Q16Block*>(x.packed + token * packed_bytes(x.dim));
+    const auto* blocks =
+        reinterpret_cast<const RoundedBlock*>(x.packed + token * packed_bytes(x.dim));
     double total = 0;
-    for (int column = 0; column < x.dim; column += kQ16Block) {
-        const Q16Block& block = blocks[column / kQ16Block];
+    for (int column = 0; column < x.dim; column += kActivationBlock) {
+        const RoundedBlock& block = blocks[column / kActivationBlock];
         Chunk chunk;
         W::chunk(chunk, block_at<W>(row, column), column % W::kElements / 32);
         int32_t sums[2] = {0, 0};
@@ -135,11 +136,11 @@ void dequantize(float* out, const std::byte* row, int n) {
 
 // Activations to Q16.
 
-void pack(std::byte* out, const float* x, int n_tokens, int dim) {
-    auto* blocks = reinterpret_cast<Q16Block*>(out);
-    const size_t n = static_cast<size_t>(n_tokens) * static_cast<size_t>(dim / kQ16Block);
+void pack(std::byte* out, const float* x, int n_tokens, int dim, int bits) {
+    auto* blocks = reinterpret_cast<RoundedBlock*>(out);
+    const size_t n = static_cast<size_t>(n_tokens) * static_cast<size_t>(dim / kActivationBlock);
     for (size_t b = 0; b < n; ++b) {
-        blocks[b] = round_q16(x + b * kQ16Block);
+        blocks[b] = round_block(x + b * kActivationBlock, bits);
     }
 }
 

@@ -104,14 +104,15 @@ struct TokenGroup {
         }
     }
     // sum + the products of the group, by lane.
+    template <int bits>
     [[gnu::always_inline]] F add_to(F sum, const Group<W>& w) const noexcept {
         if constexpr (W::kHalves == 1) {
-            const F products = Simd::to_float(Simd::dot<W::kZero>(start[0], w.q, x));
+            const F products = Simd::to_float(Simd::dot<W::kZero, bits>(start[0], w.q, x));
             sum = Simd::fma(products, Simd::mul(w.scale[0], step), sum);
         } else {
 #pragma GCC unroll 2
             for (int half = 0; half < 2; ++half) {
-                const F products = Simd::to_float(Simd::dot_half(start[half], w.q, x, half));
+                const F products = Simd::to_float(Simd::dot_half<bits>(start[half], w.q, x, half));
                 sum = Simd::fma(products, Simd::mul(w.scale[half], step), sum);
             }
         }
@@ -162,7 +163,7 @@ inline const Packed* packed_token(const Activations& x, size_t token) noexcept {
 }
 
 // One token.
-template <typename W, int R>
+template <typename W, int bits, int R>
 void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x, size_t token) {
     const Packed* in = packed_token(x, token);
     F acc[R];
@@ -179,24 +180,25 @@ void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x, siz
             const TokenGroup<W> shared(in[group + g]);
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r) {
-                acc[r] = shared.add_to(acc[r], decode_group<W>(blocks[r], lanes[r], g));
+                acc[r] =
+                    shared.template add_to<bits>(acc[r], decode_group<W>(blocks[r], lanes[r], g));
             }
         }
     });
     store_sums<R>(out, acc);
 }
 
-template <typename W>
+template <typename W, int bits>
 void dot_one(float* out, const Rows& w, const Activations& x, size_t token) {
     constexpr int R = Simd::kRowTile;
     const int ahead = rows_ahead(w, R);
     prefetch_rows(w, ahead);
     int i = 0;
     for (; i + R <= w.n; i += R) {
-        dot_tile_one<W, R>(out + i, TileRows<R>(w, i, ahead), x, token);
+        dot_tile_one<W, bits, R>(out + i, TileRows<R>(w, i, ahead), x, token);
     }
     for (; i < w.n; ++i) {
-        dot_tile_one<W, 1>(out + i, TileRows<1>(w, i, 0), x, token);
+        dot_tile_one<W, bits, 1>(out + i, TileRows<1>(w, i, 0), x, token);
     }
 }
 
@@ -216,7 +218,7 @@ struct Panel {
 };
 
 // sums[t][r] + the products of the panel, T tokens whose first groups are x[t].
-template <typename W, int T>
+template <typename W, int bits, int T>
 [[gnu::noinline]] void multiply_panel(
     F (*sums)[kPanelRows], const Panel<W>& panel, const Packed* const* x
 ) {
@@ -239,7 +241,7 @@ template <typename W, int T>
             const TokenGroup<W> shared(in[t][g]);
 #pragma GCC unroll 8
             for (int r = 0; r < kPanelRows; ++r) {
-                acc[t][r] = shared.add_to(acc[t][r], panel.group[g][r]);
+                acc[t][r] = shared.template add_to<bits>(acc[t][r], panel.group[g][r]);
             }
         }
     }
@@ -267,7 +269,7 @@ void decode_panel(Panel<W>& panel, const TileRows<kPanelRows>& rows, int begin, 
 }
 
 // n_tokens <= kMaxBlockTokens tokens from `token` on, kPanelRows rows of which n are wanted.
-template <typename W>
+template <typename W, int bits>
 void dot_tile_many(
     float* out,
     size_t out_stride,
@@ -291,10 +293,10 @@ void dot_tile_many(
         decode_panel(panel, rows, begin, end);
         int t = 0;
         for (; t + kPanelTokens <= n_tokens; t += kPanelTokens) {
-            multiply_panel<W, kPanelTokens>(sums + t, panel, in + t);
+            multiply_panel<W, bits, kPanelTokens>(sums + t, panel, in + t);
         }
         for (; t < n_tokens; ++t) {
-            multiply_panel<W, 1>(sums + t, panel, in + t);
+            multiply_panel<W, bits, 1>(sums + t, panel, in + t);
         }
         for (t = 0; t < n_tokens; ++t) {
             in[t] += kPanelGroups;
@@ -305,7 +307,7 @@ void dot_tile_many(
     }
 }
 
-template <typename W>
+template <typename W, int bits>
 void dot_many(float* out, size_t out_stride, const Rows& w, const Activations& x) {
     const auto fitting = static_cast<int>(kBlockBytes / packed_bytes(x.dim));
     const int wanted = fitting < kMaxBlockTokens ? fitting : kMaxBlockTokens;
@@ -316,17 +318,28 @@ void dot_many(float* out, size_t out_stride, const Rows& w, const Activations& x
         for (int i = 0; i < w.n; i += kPanelRows) {
             const int n = w.n - i < kPanelRows ? w.n - i : kPanelRows;
             const TileRows<kPanelRows> rows(w, i, ahead);
-            dot_tile_many<W>(out + i, out_stride, rows, n, x, static_cast<size_t>(t), n_tokens);
+            dot_tile_many<W, bits>(
+                out + i, out_stride, rows, n, x, static_cast<size_t>(t), n_tokens
+            );
         }
+    }
+}
+
+template <typename W, int bits>
+void dot_rounded(float* out, size_t out_stride, const Rows& w, const Activations& x) {
+    if (x.n_tokens == 1) {
+        dot_one<W, bits>(out, w, x, 0);
+    } else {
+        dot_many<W, bits>(out, out_stride, w, x);
     }
 }
 
 template <typename W>
 void dot_blocks(float* out, size_t out_stride, const Rows& w, const Activations& x) {
-    if (x.n_tokens == 1) {
-        dot_one<W>(out, w, x, 0);
+    if (x.bits == 8) {
+        dot_rounded<W, 8>(out, out_stride, w, x);
     } else {
-        dot_many<W>(out, out_stride, w, x);
+        dot_rounded<W, 16>(out, out_stride, w, x);
     }
 }
 

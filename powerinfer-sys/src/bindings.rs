@@ -464,7 +464,10 @@ pub struct pi_context_options {
     pub kv_dtype: u32,
     /// 1: with `predictor`, also compute every neuron to count misses (slow)
     pub audit: u32,
-    pub reserved: u32,
+    /** Bits that activations are rounded to before they meet quantised weights: 16 (default), which
+ keeps logits right to the weights' own rounding, or 8, which is faster for prompts and for
+ many sequences.*/
+    pub activation_bits: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -496,8 +499,8 @@ const _: () = {
         "Offset of field: pi_context_options::audit",
     ][::core::mem::offset_of!(pi_context_options, audit) - 24usize];
     [
-        "Offset of field: pi_context_options::reserved",
-    ][::core::mem::offset_of!(pi_context_options, reserved) - 28usize];
+        "Offset of field: pi_context_options::activation_bits",
+    ][::core::mem::offset_of!(pi_context_options, activation_bits) - 28usize];
 };
 /** One unit of work: n_tokens tokens, any mix of sequences. Tokens of one sequence stand in order,
  and their positions continue that sequence: first its length, then one more each.*/

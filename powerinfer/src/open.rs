@@ -111,6 +111,7 @@ impl SessionOptions {
             .batch(runtime.prefill_batch)
             .sequences(runtime.batch_size)
             .kv_type(runtime.kv_type)
+            .activation_bits(runtime.activation_bits)
             .timeout(runtime.timeout.map(crate::policy::Timeout::duration))
     }
 }

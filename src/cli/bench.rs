@@ -10,7 +10,7 @@ use super::exit::{self, Exit};
 use super::model_args::LoadArgs;
 use super::output::{Out, note};
 use super::process_memory::ProcessMemory;
-use super::session_args::ThreadArgs;
+use super::session_args::MachineArgs;
 
 /// Memory that is read to measure the bandwidth; more than any cache holds.
 const BANDWIDTH_BYTES: usize = 512 << 20;
@@ -38,7 +38,7 @@ pub(super) struct Args {
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
-    machine: ThreadArgs,
+    machine: MachineArgs,
     /// Tokens of each prompt.
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Work")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -80,6 +80,7 @@ struct Results {
     model: String,
     strategy: &'static str,
     threads: u32,
+    activation_bits: u32,
     prompt: u32,
     r#gen: u32,
     sequences: u32,
@@ -137,8 +138,12 @@ fn measure(args: &Args, path: &Path, synthetic: Option<CachedModel>) -> anyhow::
     let is_reset = ProcessMemory::reset_peak();
     let model = args.load.model(path)?;
     check_length(&model, &work);
-    let options =
-        SessionOptions::default().context(context).threads(threads).sequences(args.sequences);
+    let activation_bits = args.machine.activation_bits.unwrap_or(16);
+    let options = SessionOptions::default()
+        .context(context)
+        .threads(threads)
+        .activation_bits(activation_bits)
+        .sequences(args.sequences);
     let mut session = model.session(options)?;
     let mut memory = vec![ProcessMemory::now()];
     let (mut prefills, mut decodes) = (Vec::new(), Vec::new());
@@ -171,6 +176,7 @@ fn measure(args: &Args, path: &Path, synthetic: Option<CachedModel>) -> anyhow::
         model: model.info().name.clone(),
         strategy: model.info().strategy.name(),
         threads,
+        activation_bits,
         prompt: args.prompt,
         r#gen: args.r#gen,
         sequences: args.sequences,

@@ -8,7 +8,7 @@ use super::exit::{self, Exit};
 use super::model_args::ModelArgs;
 use super::npy;
 use super::output::{note, write_file};
-use super::session_args::{ThreadArgs, kv_type};
+use super::session_args::{MachineArgs, kv_type};
 use super::tokenize::parse_ids;
 
 /// Arguments of `powerinfer logits`.
@@ -23,7 +23,7 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Tokens")]
     batch: bool,
     #[command(flatten)]
-    machine: ThreadArgs,
+    machine: MachineArgs,
     /// Element type of the attention cache: f16 or f32 [default: f32, which is exact].
     #[arg(long, value_name = "TYPE", value_parser = kv_type(), help_heading = "Machine")]
     kv_type: Option<KvType>,
@@ -44,6 +44,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         .context(n)
         .batch(n)
         .threads(args.machine.threads.unwrap_or(0))
+        .activation_bits(args.machine.activation_bits.unwrap_or(16))
         .kv_type(args.kv_type.unwrap_or(KvType::F32));
     let mut session = model.session(options)?;
     let rows = if args.batch {

@@ -8,7 +8,7 @@ use super::exit::{self, Exit};
 use super::model_args::ModelArgs;
 use super::output::{Out, note};
 use super::prompt;
-use super::session_args::{ThreadArgs, kv_type};
+use super::session_args::{MachineArgs, kv_type};
 
 /// Window length where none is given, unless the model is shorter.
 const DEFAULT_WINDOW: u32 = 512;
@@ -36,7 +36,7 @@ pub(super) struct Args {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     stride: Option<u32>,
     #[command(flatten)]
-    machine: ThreadArgs,
+    machine: MachineArgs,
     /// Tokens that are computed together [default: 512].
     #[arg(long, value_name = "N", help_heading = "Machine")]
     batch: Option<u32>,
@@ -94,6 +94,7 @@ fn open(args: &Args, model: &Model, plan: &Plan) -> anyhow::Result<Session> {
     let options = SessionOptions::default()
         .context(u32::try_from(plan.window)?)
         .threads(args.machine.threads.unwrap_or(0))
+        .activation_bits(args.machine.activation_bits.unwrap_or(16))
         .kv_type(args.kv_type.unwrap_or_default());
     let options = args.batch.map_or(options, |batch| options.batch(batch));
     Ok(model.session(options)?)

@@ -10,7 +10,7 @@ use super::model_args::LoadArgs;
 use super::prompt::PromptArgs;
 use super::reply::{self, Reply};
 use super::sampling_args::SamplingArgs;
-use super::session_args::{ThreadArgs, kv_type};
+use super::session_args::{MachineArgs, kv_type};
 use super::settings::Settings;
 
 /// How the demo model begins when nothing is said.
@@ -64,7 +64,7 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) sampling: SamplingArgs,
     #[command(flatten)]
-    pub(super) machine: ThreadArgs,
+    pub(super) machine: MachineArgs,
     /// Tokens that prompt and reply may have together [default: what the model was trained with].
     #[arg(long, value_name = "N", help_heading = "Machine")]
     pub(super) ctx_size: Option<u32>,

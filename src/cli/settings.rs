@@ -143,6 +143,7 @@ fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
     runtime.context_size = args.ctx_size.or(runtime.context_size);
     runtime.prefill_batch = args.batch.unwrap_or(runtime.prefill_batch);
     runtime.kv_type = args.kv_type.unwrap_or(runtime.kv_type);
+    runtime.activation_bits = args.machine.activation_bits.unwrap_or(runtime.activation_bits);
     runtime.timeout = args.timeout.or(runtime.timeout);
     runtime.lock_memory |= args.load.mlock;
     if let Some(strategy) = args.load.strategy_or_implied()? {

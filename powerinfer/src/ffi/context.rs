@@ -22,6 +22,7 @@ pub(crate) struct ContextSettings {
     pub(crate) n_batch: u32,
     pub(crate) n_threads: u32,
     pub(crate) kv_dtype: u32,
+    pub(crate) activation_bits: u32,
     pub(crate) audit: bool,
 }
 
@@ -61,6 +62,7 @@ impl ContextHandle {
         options.n_batch = settings.n_batch;
         options.n_threads = settings.n_threads;
         options.kv_dtype = settings.kv_dtype;
+        options.activation_bits = settings.activation_bits;
         options.audit = u32::from(settings.audit);
 
         let mut out = ptr::null_mut();

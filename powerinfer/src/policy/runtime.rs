@@ -66,6 +66,8 @@ pub struct Runtime {
     pub sparsity: Sparsity,
     /// Type of the attention cache.
     pub kv_type: KvType,
+    /// Bits of activations that meet quantised weights: 16, or 8 for faster prompts and batches.
+    pub activation_bits: u32,
     /// Whether the weights are locked into memory.
     pub lock_memory: bool,
 }
@@ -83,6 +85,7 @@ impl Default for Runtime {
             timeout: None,
             sparsity: Sparsity::default(),
             kv_type: KvType::default(),
+            activation_bits: 16,
             lock_memory: false,
         }
     }

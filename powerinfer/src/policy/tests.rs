@@ -44,6 +44,7 @@ runtime:
   timeout: 90
   sparsity: {strategy: predictor, threshold: 0.25}
   kv_type: f32
+  activation_bits: 8
   lock_memory: true
 audit:
   model_version: v1
@@ -75,6 +76,7 @@ fn every_key_is_read() {
     assert_eq!(runtime.timeout.unwrap().duration(), Duration::from_secs(90));
     assert_eq!(runtime.sparsity.strategy, SparsityStrategy::Predictor);
     assert_eq!((runtime.kv_type, runtime.lock_memory), (KvType::F32, true));
+    assert_eq!(runtime.activation_bits, 8);
     assert_eq!(policy.metadata.performance["speed"], Fact::Number(3.5));
     assert_eq!(policy.metadata.performance["note"], Fact::Text("fast".to_owned()));
     let written = policy.to_yaml().unwrap();
@@ -175,6 +177,7 @@ fn a_value_out_of_range_is_told_with_its_place() {
         ("runtime", "batch_size: 0"),
         ("runtime", "prefill_batch: 0"),
         ("runtime", "context_size: 0"),
+        ("runtime", "activation_bits: 12"),
         ("runtime", "vram_budget_gb: .nan"),
         ("runtime", "vram_budget_gb: 0"),
         ("runtime", "sparsity: {threshold: 1}"),
@@ -297,7 +300,7 @@ fn the_hash_sees_values_and_nothing_else() {
 }
 
 const RECORDED_HASH: &str =
-    "sha256:abc2379cc7c67d1818dbedf3beebdd895f860a7ab54b7f095eaff7bb78be86e3";
+    "sha256:abb23677df30ddf865aa8a8f1c7e574c0176ecf23eae87f5791b001d08e1598c";
 
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/models");

@@ -49,6 +49,8 @@ fn check_runtime(runtime: &Runtime) -> Result<(), PolicyError> {
     at_least_one("runtime.batch_size", Some(runtime.batch_size))?;
     at_least_one("runtime.prefill_batch", Some(runtime.prefill_batch))?;
     at_least_one("runtime.context_size", runtime.context_size)?;
+    let bits = runtime.activation_bits;
+    ensure(matches!(bits, 8 | 16), "runtime.activation_bits", "16 or 8", &bits.to_string())?;
     let Some(threshold) = runtime.sparsity.threshold else { return Ok(()) };
     let field = "runtime.sparsity.threshold";
     ensure(threshold.is_finite(), field, "a finite number", &threshold.to_string())?;

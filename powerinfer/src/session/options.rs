@@ -30,6 +30,10 @@ pub struct SessionOptions {
     pub sequences: u32,
     /// Element type of the KV cache.
     pub kv_type: KvType,
+    /// Bits that activations are rounded to before they meet quantised weights: 16, which keeps
+    /// logits right to the weights' own rounding, or 8, which is faster for prompts and for many
+    /// sequences.
+    pub activation_bits: u32,
     /// Also computes every neuron, to count what a predictor misses. Slow.
     pub audit: bool,
     /// Ends a generation or an embedding that takes longer with
@@ -46,6 +50,7 @@ impl Default for SessionOptions {
             batch: 512,
             sequences: 1,
             kv_type: KvType::F16,
+            activation_bits: 16,
             audit: false,
             timeout: None,
         }
@@ -95,6 +100,13 @@ impl SessionOptions {
         self
     }
 
+    /// Sets the bits of activations that meet quantised weights, 16 or 8.
+    #[must_use]
+    pub fn activation_bits(mut self, activation_bits: u32) -> Self {
+        self.activation_bits = activation_bits;
+        self
+    }
+
     /// Sets whether the predictor's misses are counted.
     #[must_use]
     pub fn audit(mut self, audit: bool) -> Self {
@@ -116,6 +128,7 @@ impl SessionOptions {
             n_batch: self.batch,
             n_threads: self.threads,
             kv_dtype: kv_dtype(self.kv_type),
+            activation_bits: self.activation_bits,
             audit: self.audit,
         }
     }

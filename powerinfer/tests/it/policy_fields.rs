@@ -182,6 +182,14 @@ fn check_runtime_field(field: &str) {
             let bytes = |session: Session| session.stats().kv_bytes;
             assert_eq!(bytes(runtime("kv_type: f32").unwrap()), 2 * bytes(plain()));
         }
+        "activation_bits" => {
+            let logits = |fields: &str| runtime(fields).unwrap().logits(0).unwrap().to_vec();
+            let (wide, narrow) = (logits("activation_bits: 16"), logits("activation_bits: 8"));
+            assert_eq!(wide, logits(""), "16 is the default");
+            let difference = wide.iter().zip(&narrow).map(|(a, b)| (a - b).abs());
+            let largest = difference.fold(0.0, f32::max);
+            assert!(largest > 0.0 && largest < 0.5, "{largest}");
+        }
         "lock_memory" => check_lock_memory(),
         _ => panic!("no case for runtime.{field}"),
     }

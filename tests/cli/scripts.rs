@@ -1,10 +1,11 @@
 //! The scripts that measure.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use super::support::{code, stderr, stdout};
+use super::support::{code, stderr, stdout, text};
 
 fn compare(folder: &TempDir, arguments: &[&str]) -> Output {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/compare.sh");
@@ -65,4 +66,19 @@ fn compare_tells_what_it_cannot_use() {
         assert_eq!(code(&output), status, "{arguments:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(wanted), "{arguments:?}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn instructions_tells_that_valgrind_is_missing() {
+    let folder = TempDir::new().unwrap();
+    let dirname = ["/usr/bin/dirname", "/bin/dirname"].into_iter();
+    let dirname = dirname.map(Path::new).find(|path| path.exists()).expect("dirname");
+    std::os::unix::fs::symlink(dirname, folder.path().join("dirname")).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/instructions.sh");
+    // Bash is found on our own path, and finds nothing but dirname itself.
+    let command = "PATH=\"$1\" exec \"$BASH\" \"$2\"";
+    let arguments = ["-c", command, "bash", text(folder.path()), script];
+    let output = Command::new("bash").args(arguments).output().expect("bash runs");
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(stderr(&output).contains("valgrind is missing; install it"), "{}", stderr(&output));
 }

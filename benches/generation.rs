@@ -1,4 +1,5 @@
-//! Tokens a second of prefill and decode: the demo model, then a synthetic model of any shape.
+//! Tokens a second of prefill and decode, of one sequence and of several together: the demo model,
+//! then a synthetic model of any shape.
 //!
 //! `POWERINFER_BENCH_SHAPE`, `_TYPE`, `_ACTIVE`, `_STRATEGY` and `_THREADS` choose what is measured;
 //! `docs/performance.md` tells how.
@@ -21,7 +22,17 @@ use support::Bandwidth;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-relu.q4_0.powerinfer.gguf");
 
-const WORK: Workload = Workload { prompt: 32, generated: 16, sequences: 1 };
+/// Tokens that a session has to hold for any of the cases, and sequences.
+const CONTEXT: u32 = 8 * (32 + 16);
+const SEQUENCES: u32 = 8;
+
+/// What is done with every model, with the names that filters of `cargo bench` see.
+const CASES: [Case; 4] = [
+    Case::new("prefill", Stage::Prefill, 32, 1),
+    Case::new("prefill-256", Stage::Prefill, 256, 1),
+    Case::new("decode", Stage::Decode, 32, 1),
+    Case::new("decode-8", Stage::Decode, 32, SEQUENCES),
+];
 
 /// What is measured.
 struct Settings {
@@ -41,6 +52,13 @@ struct Subject {
 enum Stage {
     Prefill,
     Decode,
+}
+
+/// One kind of work, named after what of it is measured.
+struct Case {
+    name: &'static str,
+    stage: Stage,
+    work: Workload,
 }
 
 /// Everything that was measured of one benchmark.
@@ -73,22 +91,25 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures both stages with one session, opened when the first of them runs.
+/// Measures all cases with one session, opened when the first of them runs.
 fn bench(criterion: &mut Criterion, subject: &Subject, strategy: Strategy, threads: u32) {
     let mut session: Option<Session> = None;
-    for stage in [Stage::Prefill, Stage::Decode] {
+    for case in &CASES {
         let mut total = Total::default();
         let mut bandwidth = None;
-        let mut group = criterion.benchmark_group(format!("{}/{}", stage.name(), subject.name));
+        let mut group = criterion.benchmark_group(format!("{}/{}", case.name, subject.name));
         group.sampling_mode(SamplingMode::Flat).warm_up_time(Duration::from_secs(1));
-        group.throughput(Throughput::Elements(stage.tokens().into()));
+        group.throughput(Throughput::Elements(case.tokens().into()));
         group.bench_function(strategy.name(), |bencher| {
             let session = session.get_or_insert_with(|| {
                 open(subject, strategy, threads).unwrap_or_else(|error| panic!("{error:#}"))
             });
-            bandwidth.get_or_insert_with(|| Bandwidth::before(threads));
+            bandwidth.get_or_insert_with(|| {
+                case.work.prefill(session).unwrap_or_else(|error| panic!("{error}"));
+                Bandwidth::before(threads)
+            });
             bencher.iter_custom(|iterations| {
-                let one = |_| stage.run(session).unwrap_or_else(|error| panic!("{error}"));
+                let one = |_| case.run(session).unwrap_or_else(|error| panic!("{error}"));
                 (0..iterations).map(one).map(|run| total.add(&run)).sum()
             });
         });
@@ -99,15 +120,13 @@ fn bench(criterion: &mut Criterion, subject: &Subject, strategy: Strategy, threa
     }
 }
 
-/// A session that has computed the prompt once.
+/// A session with room for every case.
 fn open(subject: &Subject, strategy: Strategy, threads: u32) -> anyhow::Result<Session> {
     let path = (subject.file)()?;
     let model = Model::load_with(&path, &ModelOptions::default().strategy(strategy))
         .with_context(|| format!("cannot measure {}", path.display()))?;
-    let context = WORK.context().context("the work is too long")?;
-    let mut session = model.session(SessionOptions::default().context(context).threads(threads))?;
-    WORK.prefill(&mut session)?;
-    Ok(session)
+    let options = SessionOptions::default().context(CONTEXT).sequences(SEQUENCES).threads(threads);
+    Ok(model.session(options)?)
 }
 
 impl Settings {
@@ -147,25 +166,25 @@ where
     Ok(Some(value))
 }
 
-impl Stage {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Prefill => "prefill",
-            Self::Decode => "decode",
+impl Case {
+    const fn new(name: &'static str, stage: Stage, prompt: u32, sequences: u32) -> Self {
+        Self { name, stage, work: Workload { prompt, generated: 16, sequences } }
+    }
+
+    /// Tokens that are measured, all sequences together.
+    fn tokens(&self) -> u32 {
+        let Workload { prompt, generated, sequences } = self.work;
+        match self.stage {
+            Stage::Prefill => prompt * sequences,
+            Stage::Decode => generated * sequences,
         }
     }
 
-    fn tokens(self) -> u32 {
-        match self {
-            Self::Prefill => WORK.prompt,
-            Self::Decode => WORK.generated,
-        }
-    }
-
-    fn run(self, session: &mut Session) -> Result<WorkloadRun, Error> {
-        match self {
-            Self::Prefill => WORK.prefill(session),
-            Self::Decode => WORK.decode(session),
+    /// Does what is measured; decoding needs the prompts of an earlier prefill.
+    fn run(&self, session: &mut Session) -> Result<WorkloadRun, Error> {
+        match self.stage {
+            Stage::Prefill => self.work.prefill(session),
+            Stage::Decode => self.work.decode(session),
         }
     }
 }

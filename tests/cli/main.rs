@@ -4,5 +4,7 @@
 
 mod failures;
 mod replies;
+#[cfg(unix)]
+mod scripts;
 mod support;
 mod tools;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::support::{DEMO, code, file, json, printed, reference, run, stderr, text};
+use super::support::{DEMO, code, file, json, printed, reference, run, stderr, stdout, text};
 
 #[test]
 fn logits_are_a_matrix_and_the_same_one_by_one_and_together() {
@@ -130,6 +130,9 @@ fn bench_has_every_key() {
         "read_bandwidth_gb_s",
         "bandwidth_share",
         "active_share",
+        "candidate_share",
+        "decode_gb_s",
+        "roofline_tokens_per_second",
         "load_seconds",
     ] {
         assert!(results[key].as_f64().unwrap() > 0.0, "{key}: {results}");
@@ -151,7 +154,75 @@ fn bench_has_every_key() {
         assert_eq!(results[key], wanted, "{key}");
     }
     assert!((results["active_share"].as_f64().unwrap() - 0.2).abs() < 0.05, "{results}");
+    for key in ["decode_tokens_per_second", "prefill_tokens_per_second", "read_bandwidth_gb_s"] {
+        let range = &results[format!("{key}_range")];
+        let [lowest, median, highest] =
+            [&range[0], &results[key], &range[1]].map(|value| value.as_f64().unwrap());
+        assert!(lowest <= median && median <= highest, "{key}: {results}");
+    }
+    check_stages(&results);
     assert!(results["threads"].as_u64().unwrap() >= 1 && results["cpu"].is_string(), "{results}");
+}
+
+/// The stages add up to the time of a token.
+fn check_stages(speed: &Value) {
+    let stages = speed["stages"].as_object().expect("stages");
+    assert_eq!(stages.len(), 6, "{speed}");
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let sum = |key: &str| stages.values().map(|stage| number(&stage[key])).sum::<f64>();
+    let token = 1e3 / number(&speed["decode_tokens_per_second"]);
+    assert!((sum("share") - 1.0).abs() < 1e-9, "{speed}");
+    assert!((sum("milliseconds_per_token") / token - 1.0).abs() < 1e-9, "{speed}");
+}
+
+#[test]
+fn a_sweep_has_every_point_in_words_in_json_and_in_the_picture() {
+    let folder = TempDir::new().unwrap();
+    let svg = folder.path().join("sweep.svg");
+    let work = ["--prompt", "8", "--gen", "4", "--repeat", "1", "--strategies", "exact,predictor"];
+    let sweep = |more: &[&str]| {
+        let arguments = ["bench", "--sweep", "0.2,0.1"];
+        run(&[&arguments, &work[..], more].concat())
+    };
+    let results = json(&sweep(&["--json", "--svg", text(&svg)]));
+    let points = results["points"].as_array().unwrap();
+    let names = points.iter().map(|point| (point["active"].as_f64(), point["strategy"].as_str()));
+    let names: Vec<_> = names.map(|(share, name)| (share.unwrap(), name.unwrap())).collect();
+    let wanted = [(0.1, "exact"), (0.1, "predictor"), (0.2, "exact"), (0.2, "predictor")];
+    assert_eq!(names, wanted);
+    for point in points {
+        let number = |key: &str| point[key].as_f64().unwrap();
+        assert!((number("active_share") - number("active")).abs() < 0.05, "{point}");
+        let share = number("decode_tokens_per_second") / number("roofline_tokens_per_second");
+        assert!((number("bandwidth_share") / share - 1.0).abs() < 1e-9, "{point}");
+        check_stages(point);
+    }
+    let svg = std::fs::read_to_string(&svg).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+    assert_eq!(svg.matches("of its roofline").count(), 4, "{svg}");
+    let words = sweep(&[]);
+    assert_eq!(code(&words), 0, "{}", stderr(&words));
+    let is_point = |line: &&str| line.contains("exact ") || line.contains("predictor ");
+    assert_eq!(stdout(&words).lines().filter(is_point).count(), 4, "{}", stdout(&words));
+}
+
+#[test]
+fn a_sweep_refuses_what_it_does_not_use_before_it_writes_models() {
+    for (arguments, wanted) in [
+        (&["--sweep", "0.1", "--active", "0.1"][..], "--active"),
+        (&["--sweep", "0.1", "--model", DEMO], "--model"),
+        (&["--sweep", "0.1", "--strategy", "exact"], "--strategy"),
+        (&["--sweep", "0.1", "--sparse-threshold", "1"], "--sparse-threshold"),
+        (&["--svg", "x.svg"], "--sweep"),
+        (&["--strategies", "exact"], "--sweep"),
+        (&["--sweep", "0.1", "--strategies", "fast"], "fast"),
+        (&["--shape", "13b", "--sweep", "0.1,2"], "active_share"),
+    ] {
+        let output = run(&[&["bench"], arguments].concat());
+        assert_eq!(code(&output), 2, "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(wanted), "{arguments:?}: {}", stderr(&output));
+        assert!(!stderr(&output).contains("writing"), "{arguments:?}: {}", stderr(&output));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #include "error.h"
 
 #include <algorithm>
+#include <chrono>
 #include <system_error>
 
 namespace powerinfer {
@@ -12,8 +13,10 @@ namespace {
 constexpr uint64_t kOpen = 1U << 15;
 constexpr uint64_t kInside = kOpen - 1; // mask of the count of workers inside
 constexpr int kJobShift = 16;
-constexpr int kSpins =
-    4000; // some tens of microseconds: longer than the gap between two loops of a layer
+// A wait first spins, then offers its processor to others between two looks, so that a worker that
+// has lost its own gets on with its work; workers without a job go to sleep after that.
+constexpr int kSpins = 100;
+constexpr auto kAwake = std::chrono::microseconds(100); // longer than the gap between two loops
 
 void pause_cpu() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -22,6 +25,33 @@ void pause_cpu() noexcept {
     asm volatile("yield");
 #endif
 }
+
+class Waiter {
+public:
+    void wait() noexcept {
+        if (n_spins_ < kSpins) {
+            n_spins_ += 1;
+            pause_cpu();
+        } else {
+            std::this_thread::yield();
+        }
+    }
+    // Since the spins were over; nothing before.
+    std::chrono::steady_clock::duration time() noexcept {
+        if (n_spins_ < kSpins) {
+            return {};
+        }
+        const auto now = std::chrono::steady_clock::now();
+        if (start_ == std::chrono::steady_clock::time_point{}) {
+            start_ = now;
+        }
+        return now - start_;
+    }
+
+private:
+    int n_spins_ = 0;
+    std::chrono::steady_clock::time_point start_{};
+};
 
 uint64_t job_of(uint64_t state) noexcept {
     return state >> kJobShift;
@@ -81,13 +111,9 @@ void ThreadPool::run(int64_t n, int64_t grain, int64_t largest, void* context, I
     }
     work_off(0);
     state_.fetch_and(~kOpen, std::memory_order_acq_rel);
-    int spins = 0;
+    Waiter waiter;
     while ((state_.load(std::memory_order_acquire) & kInside) != 0) {
-        if (++spins < kSpins) {
-            pause_cpu();
-        } else {
-            std::this_thread::yield(); // a worker inside has lost its processor
-        }
+        waiter.wait();
     }
 }
 
@@ -108,12 +134,13 @@ void ThreadPool::work_off(int worker) {
 }
 
 void ThreadPool::wait_for_job(uint64_t seen) {
-    for (int spins = 0; spins < kSpins; ++spins) {
+    Waiter waiter;
+    do {
         if (job_of(state_.load(std::memory_order_acquire)) != seen) {
             return;
         }
-        pause_cpu();
-    }
+        waiter.wait();
+    } while (waiter.time() < kAwake);
     std::unique_lock lock(mutex_);
     n_sleeping_.fetch_add(1);
     wake_.wait(lock, [&] { return job_of(state_.load()) != seen; });

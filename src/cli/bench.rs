@@ -70,9 +70,11 @@ struct Results {
     bandwidth_share: f64,
     active_share: Option<f64>,
     load_seconds: f64,
+    /// The weights were copied into memory with large pages.
+    repacked: bool,
     /// None where the system does not tell it.
     peak_rss_bytes: Option<u64>,
-    /// Largest seen between runs, the model's file aside; none where the system does not tell it.
+    /// Largest seen between runs, the model's weights aside; none where the system does not tell it.
     peak_anonymous_bytes: Option<u64>,
     shape: Option<&'static str>,
     r#type: Option<&'static str>,
@@ -163,8 +165,13 @@ fn measure(args: &Args, path: &Path, synthetic: Option<CachedModel>) -> anyhow::
         bandwidth_share: decode * bytes_per_token / bandwidth,
         active_share: decodes.last().and_then(|run| run.stats.active_share()),
         load_seconds: model.load_time().as_secs_f64(),
+        repacked: model.info().repacked_bytes > 0,
         peak_rss_bytes: peak_rss.filter(|_| is_reset),
-        peak_anonymous_bytes: memory.iter().filter_map(|memory| memory.anonymous).max(),
+        peak_anonymous_bytes: memory
+            .iter()
+            .filter_map(|memory| memory.anonymous)
+            .max()
+            .map(|bytes| bytes.saturating_sub(model.info().repacked_bytes)),
         shape: synthetic.map(|synthetic| synthetic.preset.name()),
         r#type: synthetic.map(|synthetic| synthetic.dtype.name()),
         active: synthetic.map(|synthetic| synthetic.active_share),

@@ -45,6 +45,7 @@ runtime:
   sparsity: {strategy: predictor, threshold: 0.25}
   kv_type: f32
   lock_memory: true
+  repack: never
 audit:
   model_version: v1
   source_repo: hf://owner/name
@@ -75,6 +76,7 @@ fn every_key_is_read() {
     assert_eq!(runtime.timeout.unwrap().duration(), Duration::from_secs(90));
     assert_eq!(runtime.sparsity.strategy, SparsityStrategy::Predictor);
     assert_eq!((runtime.kv_type, runtime.lock_memory), (KvType::F32, true));
+    assert_eq!(runtime.repack, Repack::Never);
     assert_eq!(policy.metadata.performance["speed"], Fact::Number(3.5));
     assert_eq!(policy.metadata.performance["note"], Fact::Text("fast".to_owned()));
     let written = policy.to_yaml().unwrap();

@@ -209,7 +209,7 @@ typedef struct {
     const char* activation;    /* "relu", "drelu", "fatrelu", "silu" */
     uint64_t repacked_bytes;   /* of tensor data copied into large pages; 0: not copied */
     uint64_t repack_ns;        /* that the copy took */
-    const char* repack_reason; /* why nothing was copied, else "" */
+    const char* repack_reason; /* why nothing was copied, else ""; lives as long as the model */
 } pi_model_info;
 
 PI_API void pi_model_options_init(pi_model_options* options);

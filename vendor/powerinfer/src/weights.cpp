@@ -32,6 +32,30 @@ double megabytes(uint64_t n_bytes) {
     return static_cast<double>(n_bytes) / 1e6;
 }
 
+// Of all tensors; a file without any may end before its data would begin.
+uint64_t data_bytes(const GgufFile& file) {
+    return file.file_bytes() - std::min(file.file_bytes(), file.data_offset());
+}
+
+// Why the weights of `file` stay where they are; empty where they are to be copied.
+std::string reason_against(const GgufFile& file, Repack repack) {
+    if (!file.file().is_mapped()) {
+        return "the container is in memory already";
+    }
+    if (data_bytes(file) == 0) {
+        return "the file has no weights";
+    }
+    switch (repack) {
+    case Repack::never:
+        return "repack is never";
+    case Repack::always:
+        return {};
+    case Repack::automatic:
+        break;
+    }
+    return reason_to_stay_mapped(data_bytes(file), SystemMemory::now());
+}
+
 } // namespace
 
 std::string reason_to_stay_mapped(uint64_t n_bytes, const SystemMemory& memory) {
@@ -60,29 +84,18 @@ std::string reason_to_stay_mapped(uint64_t n_bytes, const SystemMemory& memory) 
 }
 
 Weights::Weights(std::shared_ptr<const GgufFile> file, const WeightOptions& options)
-    : file_(std::move(file)), options_(options), base_(file_->file().bytes().data()) {
-    if (!file_->file().is_mapped()) {
-        reason_ = "the container is in memory already";
+    : file_(std::move(file)), options_(options), reason_(reason_against(*file_, options.repack)),
+      base_(file_->file().bytes().data()) {
+    if (!reason_.empty()) {
         return;
     }
-    switch (options.repack) {
-    case Repack::never:
-        reason_ = "repack is never";
-        return;
-    case Repack::always:
+    try {
         allocate_copy();
-        return;
-    case Repack::automatic:
-        reason_ =
-            reason_to_stay_mapped(file_->file_bytes() - file_->data_offset(), SystemMemory::now());
-        break;
-    }
-    if (reason_.empty()) {
-        try {
-            allocate_copy();
-        } catch (const Error& error) { // a limit of this process that the system does not tell
-            reason_ = error.what();
+    } catch (const Error& error) { // a limit of this process that the system does not tell
+        if (options.repack == Repack::always) {
+            throw;
         }
+        reason_ = error.what();
     }
 }
 
@@ -93,7 +106,7 @@ Weights::~Weights() {
 }
 
 void Weights::allocate_copy() {
-    const uint64_t n_bytes = file_->file_bytes() - file_->data_offset();
+    const uint64_t n_bytes = data_bytes(*file_);
     const std::optional<uint64_t> available = SystemMemory::now().available_bytes;
     PI_CHECK(
         n_bytes <= available.value_or(n_bytes),

@@ -215,6 +215,11 @@ void more_than_there_is_is_refused_or_stays_mapped() {
     CHECK(!engine::run(model.get()).empty());
 }
 
+void a_file_without_weights_is_no_model() {
+    const std::string path = directory().write("vocab.gguf", test::vocab_writer().build());
+    CHECK_ERROR(unsupported, "gpt2", load_from(path, PI_REPACK_ALWAYS));
+}
+
 void an_unknown_choice_is_refused() {
     CHECK_ERROR(invalid_argument, "repack: want 0 to 2, got 3", load_from(medium_path(), 3));
 }
@@ -376,6 +381,7 @@ int main() {
     CHECK_RUN(a_copy_reports_progress_and_can_be_cancelled);
     CHECK_RUN(a_shortened_file_is_an_error);
     CHECK_RUN(more_than_there_is_is_refused_or_stays_mapped);
+    CHECK_RUN(a_file_without_weights_is_no_model);
     CHECK_RUN(an_unknown_choice_is_refused);
 #ifdef PI_SEES_MEMORY
     CHECK_RUN(resident_memory_is_that_of_the_file);

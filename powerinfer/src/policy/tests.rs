@@ -280,6 +280,7 @@ fn the_hash_sees_values_and_nothing_else() {
         "model_path: x\nruntime: {threads: 2, timeout: ~}\ngeneration: {top_p: 0.95}\n",
         "model_path: x\nruntime: {threads: 2, sparsity: auto}\n",
         "model_path: x\nruntime: {threads: 2, sparsity: {strategy: auto}}\n",
+        "model_path: x\nruntime: {threads: 2, repack: auto}\n",
     ] {
         assert_eq!(hash(same), plain, "{same}");
     }
@@ -287,6 +288,7 @@ fn the_hash_sees_values_and_nothing_else() {
         "model_path: y\nruntime: {threads: 2}\n",
         "model_path: x\nruntime: {threads: 3}\n",
         "model_path: x\nruntime: {threads: 2, sparsity: exact}\n",
+        "model_path: x\nruntime: {threads: 2, repack: never}\n",
         "model_path: x\nruntime: {threads: 2}\nmetadata: {description: y}\n",
     ] {
         assert_ne!(hash(other), plain, "{other}");

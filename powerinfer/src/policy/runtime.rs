@@ -51,7 +51,7 @@ pub enum KvType {
 #[serde(rename_all = "snake_case")]
 pub enum Repack {
     /// Where it pays and memory allows: more than 64 MiB of weights, a system with large pages, and
-    /// 1.25 times the weights available. [`ModelInfo`](crate::ModelInfo) says what was done.
+    /// 1.25 times the weights available. The loaded model says what was done, and why.
     #[default]
     Auto,
     /// Always; a load without the memory for it fails. Containers from memory stay where they are.

@@ -34,6 +34,12 @@ pub const PI_STRATEGY_DENSE: pi_strategy = 1;
 pub const PI_STRATEGY_EXACT: pi_strategy = 2;
 /// only neurons that the predictor selects, gate first among them
 pub const PI_STRATEGY_PREDICTOR: pi_strategy = 3;
+/// where it pays and memory allows: see pi_model_info.repack_reason
+pub const PI_REPACK_AUTO: u32 = 0;
+/// fails with PI_ERROR_OUT_OF_MEMORY rather than not
+pub const PI_REPACK_ALWAYS: u32 = 1;
+/// keeps everything mapped
+pub const PI_REPACK_NEVER: u32 = 2;
 pub const PI_LOG_ERROR: pi_log_level = 1;
 pub const PI_LOG_WARN: pi_log_level = 2;
 pub const PI_LOG_INFO: pi_log_level = 3;
@@ -252,6 +258,9 @@ pub struct pi_model {
 }
 /// How feed-forward layers are computed.
 pub type pi_strategy = u32;
+/** Whether weights are copied from the mapped file into memory with large pages, where sparse rows
+ cost less to find. The mapped pages are then given back: resident memory is that of the file.*/
+pub type pi_repack = u32;
 pub type pi_log_level = u32;
 /// Called during pi_model_load only, on the calling thread; must not unwind.
 pub type pi_log_fn = ::core::option::Option<
@@ -262,7 +271,7 @@ pub type pi_log_fn = ::core::option::Option<
     ),
 >;
 /** Bytes made ready so far and in all; return 0 to stop the load with PI_ERROR_CANCELLED. Called
- while the file is read in, so only with `prefetch` or `lock_memory`.*/
+ while the file is read in, so only with `prefetch`, `lock_memory` or when weights are copied.*/
 pub type pi_progress_fn = ::core::option::Option<
     unsafe extern "C" fn(user: *mut ::core::ffi::c_void, done: u64, total: u64) -> u32,
 >;
@@ -273,11 +282,12 @@ pub struct pi_model_options {
     pub strategy: pi_strategy,
     /// 1: read the whole file during load instead of on first use
     pub prefetch: u32,
-    /// 1: lock the file's pages in memory (implies prefetch)
+    /// 1: lock the weights in memory (implies prefetch)
     pub lock_memory: u32,
     /// for `predictor` only; NaN (default): the file's, or 0
     pub sparse_threshold: f32,
-    pub reserved: u32,
+    /// containers from memory are never copied a second time
+    pub repack: pi_repack,
     /// may be NULL
     pub log: pi_log_fn,
     pub log_user: *mut ::core::ffi::c_void,
@@ -307,8 +317,8 @@ const _: () = {
         "Offset of field: pi_model_options::sparse_threshold",
     ][::core::mem::offset_of!(pi_model_options, sparse_threshold) - 16usize];
     [
-        "Offset of field: pi_model_options::reserved",
-    ][::core::mem::offset_of!(pi_model_options, reserved) - 20usize];
+        "Offset of field: pi_model_options::repack",
+    ][::core::mem::offset_of!(pi_model_options, repack) - 20usize];
     [
         "Offset of field: pi_model_options::log",
     ][::core::mem::offset_of!(pi_model_options, log) - 24usize];
@@ -365,10 +375,16 @@ pub struct pi_model_info {
     pub architecture: *const ::core::ffi::c_char,
     /// "relu", "drelu", "fatrelu", "silu"
     pub activation: *const ::core::ffi::c_char,
+    /// of tensor data copied into large pages; 0: not copied
+    pub repacked_bytes: u64,
+    /// that the copy took
+    pub repack_ns: u64,
+    /// why nothing was copied, else ""
+    pub repack_reason: *const ::core::ffi::c_char,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_model_info"][::core::mem::size_of::<pi_model_info>() - 104usize];
+    ["Size of pi_model_info"][::core::mem::size_of::<pi_model_info>() - 128usize];
     ["Alignment of pi_model_info"][::core::mem::align_of::<pi_model_info>() - 8usize];
     [
         "Offset of field: pi_model_info::struct_size",
@@ -433,6 +449,15 @@ const _: () = {
     [
         "Offset of field: pi_model_info::activation",
     ][::core::mem::offset_of!(pi_model_info, activation) - 96usize];
+    [
+        "Offset of field: pi_model_info::repacked_bytes",
+    ][::core::mem::offset_of!(pi_model_info, repacked_bytes) - 104usize];
+    [
+        "Offset of field: pi_model_info::repack_ns",
+    ][::core::mem::offset_of!(pi_model_info, repack_ns) - 112usize];
+    [
+        "Offset of field: pi_model_info::repack_reason",
+    ][::core::mem::offset_of!(pi_model_info, repack_reason) - 120usize];
 };
 impl Default for pi_model_info {
     fn default() -> Self {

@@ -55,7 +55,8 @@ pub use model_options::{LoadProgress, ModelOptions, Strategy, UnknownStrategy};
 pub use policy::{
     Audit, CacheMode, Checksum, ChecksumOutcome, Engine, Fact, Generation as GenerationSection,
     GpuMode, HostInfo, KvType, Metadata as MetadataSection, ModelFacts, Place, Policy, PolicyError,
-    PolicyNote, Runtime, Sparsity, SparsityFacts, SparsityStrategy, Timeout, verify_checksum,
+    PolicyNote, Repack, Runtime, Sparsity, SparsityFacts, SparsityStrategy, Timeout,
+    verify_checksum,
 };
 pub use sampling::{
     Mirostat, Sampled, Sampler, SamplerKind, Sampling, SamplingError, TokenLogprob,

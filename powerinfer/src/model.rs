@@ -99,6 +99,12 @@ pub struct ModelInfo {
     pub ffn_bytes: u64,
     /// Of these: predictors.
     pub predictor_bytes: u64,
+    /// Bytes that were copied from the file into memory with large pages; 0: they stay mapped.
+    pub repacked_bytes: u64,
+    /// Seconds that the copy took, a part of [`Model::load_time`].
+    pub repack_seconds: f64,
+    /// Why nothing was copied; empty if it was.
+    pub repack_reason: String,
 }
 
 impl Model {
@@ -280,6 +286,9 @@ impl ModelInfo {
             weight_bytes: raw.weight_bytes,
             ffn_bytes: raw.ffn_bytes,
             predictor_bytes: raw.predictor_bytes,
+            repacked_bytes: raw.repacked_bytes,
+            repack_seconds: Duration::from_nanos(raw.repack_ns).as_secs_f64(),
+            repack_reason: handle.repack_reason(),
         }
     }
 }

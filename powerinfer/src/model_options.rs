@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::ffi::ModelSettings;
+use crate::policy::Repack;
 
 /// How feed-forward layers are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
@@ -107,8 +108,10 @@ pub struct ModelOptions {
     pub strategy: Strategy,
     /// Reads the whole file during the load instead of on first use.
     pub prefetch: bool,
-    /// Locks the file's pages in memory, which includes `prefetch`.
+    /// Locks the weights in memory, which includes `prefetch`.
     pub lock_memory: bool,
+    /// Whether the weights are copied into memory with large pages, which includes `prefetch`.
+    pub repack: Repack,
     /// What a predictor's score must reach; `None` takes the file's own threshold, or 0. A
     /// threshold for a model that is loaded with another strategy is an error.
     pub sparse_threshold: Option<f32>,
@@ -130,10 +133,17 @@ impl ModelOptions {
         self
     }
 
-    /// Sets whether the file's pages are locked in memory.
+    /// Sets whether the weights are locked in memory.
     #[must_use]
     pub fn lock_memory(mut self, lock_memory: bool) -> Self {
         self.lock_memory = lock_memory;
+        self
+    }
+
+    /// Sets whether the weights are copied into memory with large pages.
+    #[must_use]
+    pub fn repack(mut self, repack: Repack) -> Self {
+        self.repack = repack;
         self
     }
 
@@ -145,7 +155,7 @@ impl ModelOptions {
     }
 
     /// Calls `progress` while the file is read in, on the loading thread; a load that neither
-    /// prefetches nor locks reads nothing in. `Break` stops the load with
+    /// copies weights nor prefetches nor locks reads nothing in. `Break` stops the load with
     /// [`Error::Cancelled`](crate::Error::Cancelled); a panic stops it and continues in the caller.
     #[must_use]
     pub fn progress(
@@ -161,6 +171,11 @@ impl ModelOptions {
             strategy: self.strategy.to_raw(),
             prefetch: self.prefetch,
             lock_memory: self.lock_memory,
+            repack: match self.repack {
+                Repack::Auto => powerinfer_sys::PI_REPACK_AUTO,
+                Repack::Always => powerinfer_sys::PI_REPACK_ALWAYS,
+                Repack::Never => powerinfer_sys::PI_REPACK_NEVER,
+            },
             sparse_threshold: self.sparse_threshold,
         }
     }
@@ -178,6 +193,7 @@ impl fmt::Debug for ModelOptions {
             .field("strategy", &self.strategy)
             .field("prefetch", &self.prefetch)
             .field("lock_memory", &self.lock_memory)
+            .field("repack", &self.repack)
             .field("sparse_threshold", &self.sparse_threshold)
             .field("progress", &self.progress.is_some())
             .finish()

@@ -9,7 +9,7 @@ use crate::file::GgufFile;
 use crate::model::Model;
 use crate::model_options::{ModelOptions, Strategy};
 use crate::policy::{
-    CacheMode, Checksum, ChecksumOutcome, HostInfo, ModelFacts, Policy, PolicyError,
+    CacheMode, Checksum, ChecksumOutcome, HostInfo, ModelFacts, Policy, PolicyError, Repack,
     SparsityStrategy,
 };
 use crate::report::Identity;
@@ -209,6 +209,10 @@ fn model_options(policy: &Policy, mut options: ModelOptions) -> ModelOptions {
     };
     options.sparse_threshold = sparsity.threshold.or(options.sparse_threshold);
     options.lock_memory |= policy.runtime.lock_memory;
+    options.repack = match policy.runtime.repack {
+        Repack::Auto => options.repack,
+        repack => repack,
+    };
     options
 }
 

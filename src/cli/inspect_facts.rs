@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use powerinfer::{
-    GgufFile, MetadataEntry, MetadataType, MetadataValue, Model, ModelInfo, ModelOptions,
+    GgufFile, MetadataEntry, MetadataType, MetadataValue, Model, ModelInfo, ModelOptions, Repack,
     TensorInfo,
 };
 use serde::Serialize;
@@ -117,7 +117,7 @@ impl Facts {
             types.entry(tensor.dtype.name()).or_default().count(tensor.bytes);
             classes.entry(Class::of(&tensor.name)).or_default().count(tensor.bytes);
         }
-        let loaded = Model::from_file(file.clone(), &ModelOptions::default());
+        let loaded = Model::from_file(file.clone(), &ModelOptions::default().repack(Repack::Never));
         let (model, problem) = match loaded {
             Ok(model) => (Some(model.info().clone()), None),
             Err(error) => (None, Some(format!("{:#}", anyhow::Error::from(error)))),

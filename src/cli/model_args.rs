@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use powerinfer::{Model, ModelOptions, Strategy};
+use powerinfer::{Model, ModelOptions, Repack, Strategy};
 
 use super::exit;
 
@@ -23,6 +23,13 @@ pub(super) struct LoadArgs {
     /// Locks the weights in memory [default: off].
     #[arg(long)]
     pub(super) mlock: bool,
+    /// Copies the weights into memory with large pages: auto, where it pays and memory allows;
+    /// always, or fail; never, keep them mapped [default: auto].
+    #[arg(long, value_parser = repack(), value_name = "WHEN")]
+    repack: Option<Repack>,
+    /// The same as --repack never.
+    #[arg(long, conflicts_with = "repack")]
+    no_repack: bool,
     /// Reads the whole file before it is used instead of on first use [default: off].
     #[arg(long)]
     pub(super) prefetch: bool,
@@ -54,7 +61,10 @@ impl LoadArgs {
 
     /// The options of the library.
     pub(super) fn options(&self) -> anyhow::Result<ModelOptions> {
-        let options = ModelOptions::default().lock_memory(self.mlock).prefetch(self.prefetch);
+        let options = ModelOptions::default()
+            .lock_memory(self.mlock)
+            .prefetch(self.prefetch)
+            .repack(self.repack().unwrap_or_default());
         let options = match self.strategy_or_implied()? {
             Some(strategy) => options.strategy(strategy),
             None => options,
@@ -63,6 +73,11 @@ impl LoadArgs {
             Some(threshold) => options.sparse_threshold(threshold),
             None => options,
         })
+    }
+
+    /// Whether weights are copied, if that was said.
+    pub(super) fn repack(&self) -> Option<Repack> {
+        if self.no_repack { Some(Repack::Never) } else { self.repack }
     }
 
     /// The strategy that was asked for, in words or by a threshold.
@@ -79,6 +94,15 @@ impl LoadArgs {
             ))),
         }
     }
+}
+
+/// Reads when weights are copied.
+fn repack() -> impl TypedValueParser<Value = Repack> {
+    PossibleValuesParser::new(["auto", "always", "never"]).map(|name| match name.as_str() {
+        "always" => Repack::Always,
+        "never" => Repack::Never,
+        _ => Repack::Auto,
+    })
 }
 
 /// Reads the name of a strategy.

@@ -66,7 +66,7 @@ impl Settings {
         let options = args.load.options()?.progress(move |_| {
             if interrupt.has_come() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let options = self.with_strategy(options);
+        let options = self.with_strategy(options).repack(self.policy.runtime.repack);
         let model = match self.source {
             Source::Policy => return Ok(Model::open_with(&self.policy, self.cache, options)?),
             Source::Demo => Model::from_bytes(DEMO_MODEL, &options)?,
@@ -146,6 +146,7 @@ fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
     runtime.activation_bits = args.machine.activation_bits.unwrap_or(runtime.activation_bits);
     runtime.timeout = args.timeout.or(runtime.timeout);
     runtime.lock_memory |= args.load.mlock;
+    runtime.repack = args.load.repack().unwrap_or(runtime.repack);
     if let Some(strategy) = args.load.strategy_or_implied()? {
         let threshold = if strategy == Strategy::Predictor {
             args.load.sparse_threshold.or(runtime.sparsity.threshold)

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use powerinfer::{EncodeOptions, Token, Tokenizer};
+use powerinfer::{EncodeOptions, Model, ModelOptions, Repack, Token, Tokenizer};
 use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
@@ -44,7 +44,7 @@ pub(super) struct Args {
 
 /// Encodes or decodes.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let model = powerinfer::Model::load(&args.model)?;
+    let model = Model::load_with(&args.model, &ModelOptions::default().repack(Repack::Never))?;
     let tokenizer = model.tokenizer()?;
     match &args.decode {
         Some(ids) => decode(args, tokenizer, &parse_ids(ids)?)?,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use powerinfer::{
     CacheMode, ChecksumOutcome, GgufFile, HostInfo, Model, ModelFacts, ModelOptions, Policy,
-    PolicyNote, Session,
+    PolicyNote, Repack, Session,
 };
 use serde::Serialize;
 
@@ -111,7 +111,7 @@ impl Report {
             Ok((file, format!("{kind} version {}, {} tensors", info.version, info.n_tensors)))
         })?;
         let model = self.check("model", || {
-            let model = Model::from_file(file, &ModelOptions::default())?;
+            let model = Model::from_file(file, &ModelOptions::default().repack(Repack::Never))?;
             model.tokenizer()?;
             let detail = format!("{}, {}", model.info().name, model.info().architecture);
             Ok((model, detail))

@@ -22,6 +22,8 @@ fn arguments_that_cannot_be_used_are_told_apart() {
         (&["logits", "-m", DEMO, "--tokens", "99999", "--out", "y"], "vocabulary of 2048"),
         (&["tokenize", "-m", DEMO, "--decode", "1,99999"], "vocabulary of 2048"),
         (&["bench", "--shape", "3b"], "bamboo-7b"),
+        (&["-p", "x", "--repack", "sometimes"], "auto, always, never"),
+        (&["-p", "x", "--repack", "auto", "--no-repack"], "cannot be used with"),
     ] {
         let output = run(arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {}", stderr(&output));

@@ -32,6 +32,36 @@ fn no_arguments_tell_a_story_and_keep_the_streams_apart() {
 }
 
 #[test]
+#[cfg(unix)] // elsewhere files are read, not mapped
+fn copied_weights_tell_the_same_story() {
+    let folder = TempDir::new().unwrap();
+    let content = format!("model_path: '{DEMO}'\nruntime: {{gpu: 'off', repack: always}}\n");
+    let always = policy(&folder, &content);
+    let story = |arguments: &[&str]| {
+        let common = ["-p", "Once upon a time", "--temp", "0", "-n", "24", "--json"];
+        let output = run(&[&common, arguments].concat());
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let reply = json(&output);
+        let copied = reply["model"]["repacked_bytes"].as_u64().unwrap() > 0;
+        (reply["text"].clone(), copied, reply["settings"]["runtime"]["repack"].clone())
+    };
+    let (text_of_mapped, copied, _) = story(&["-m", DEMO, "--no-repack"]);
+    assert!(!copied, "--no-repack keeps the file mapped");
+    for (arguments, wanted, setting) in [
+        (&["-m", DEMO, "--repack", "always"][..], true, "always"),
+        (&["-m", DEMO, "--repack", "never"], false, "never"),
+        (&["-m", DEMO, "--repack", "auto"], false, "auto"),
+        (&["-m", DEMO], false, "auto"),
+        (&["--config", text(&always)], true, "always"),
+        (&["--config", text(&always), "--no-repack"], false, "never"),
+    ] {
+        let (story, copied, repack) = story(arguments);
+        assert_eq!((copied, repack), (wanted, setting.into()), "{arguments:?}");
+        assert_eq!(story, text_of_mapped, "{arguments:?}");
+    }
+}
+
+#[test]
 fn quiet_says_nothing_beside_the_text() {
     let output = run(&["-p", "A dog", "-n", "4", "--quiet"]);
     assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));

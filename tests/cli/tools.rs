@@ -118,6 +118,8 @@ fn bench_has_every_key() {
         "2",
         "--active",
         "0.2",
+        "--repack",
+        "always",
         "--strategy",
         "exact",
     ]);
@@ -147,6 +149,7 @@ fn bench_has_every_key() {
         ("shape", Value::from("tiny")),
         ("type", "q4_0".into()),
         ("strategy", "exact".into()),
+        ("repacked", cfg!(unix).into()),
         ("prompt", 8.into()),
         ("gen", 4.into()),
         ("sequences", 2.into()),

@@ -26,6 +26,7 @@ pub(crate) struct ModelSettings {
     pub(crate) strategy: u32,
     pub(crate) prefetch: bool,
     pub(crate) lock_memory: bool,
+    pub(crate) repack: u32,
     /// `None`: the file's own, or 0.
     pub(crate) sparse_threshold: Option<f32>,
 }
@@ -49,6 +50,7 @@ impl ModelHandle {
         options.strategy = settings.strategy;
         options.prefetch = u32::from(settings.prefetch);
         options.lock_memory = u32::from(settings.lock_memory);
+        options.repack = settings.repack;
         options.sparse_threshold = settings.sparse_threshold.unwrap_or(f32::NAN);
         options.log = Some(on_log);
         options.log_user = user;
@@ -83,15 +85,20 @@ impl ModelHandle {
     /// Architecture and activation, as the core names them.
     pub(crate) fn names(&self) -> (String, String) {
         let info = self.info();
-        (self.copy_name(info.architecture), self.copy_name(info.activation))
+        (self.copy_text(info.architecture), self.copy_text(info.activation))
     }
 
-    /// Copies a name that `pi_model_get_info` wrote for this model.
-    fn copy_name(&self, name: *const std::ffi::c_char) -> String {
-        debug_assert!(!name.is_null(), "{self:?} has names");
+    /// Why the weights were not copied, in the core's words; empty if they were.
+    pub(crate) fn repack_reason(&self) -> String {
+        self.copy_text(self.info().repack_reason)
+    }
+
+    /// Copies a text that `pi_model_get_info` wrote for this model.
+    fn copy_text(&self, text: *const std::ffi::c_char) -> String {
+        debug_assert!(!text.is_null(), "{self:?} has texts");
         // SAFETY: a terminated string of the model, which `self` keeps alive during the copy.
-        let name = unsafe { CStr::from_ptr(name) };
-        name.to_string_lossy().into_owned()
+        let text = unsafe { CStr::from_ptr(text) };
+        text.to_string_lossy().into_owned()
     }
 }
 

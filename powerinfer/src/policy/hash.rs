@@ -1,7 +1,8 @@
 //! The digest of a policy: SHA-256 of its values as canonical JSON.
 //!
 //! Canonical means: keys sorted by their bytes, no white space, absent values left out, numbers
-//! in the shortest form that reads back equal.
+//! in the shortest form that reads back equal. A field that policies did not always have is left out
+//! where it has its default, so that hashes which users wrote down stay true.
 
 use std::fmt::Write as _;
 
@@ -14,8 +15,21 @@ use super::checksum::hexadecimal;
 /// Stands before the text, so that a later form of policies can be told apart.
 const VERSION: &str = "powerinfer policy 1\n";
 
+/// Section, field and default of what was added since the first form.
+const ADDED: [(&str, &str, &str); 2] =
+    [("runtime", "repack", "auto"), ("runtime", "activation_bits", "16")];
+
 pub(super) fn of(policy: &Policy) -> String {
-    let value = serde_yaml::to_value(policy).expect("a policy holds only texts, numbers and maps");
+    let mut value =
+        serde_yaml::to_value(policy).expect("a policy holds only texts, numbers and maps");
+    for (section, field, default) in ADDED {
+        let section = value.get_mut(section).and_then(Value::as_mapping_mut);
+        let section = section.expect("a section is always written");
+        let default: Value = serde_yaml::from_str(default).expect("defaults are YAML");
+        if section.get(field) == Some(&default) {
+            section.remove(field);
+        }
+    }
     let mut text = VERSION.to_owned();
     write_value(&mut text, &value);
     format!("sha256:{}", hexadecimal(&Sha256::digest(text.as_bytes())))

@@ -41,6 +41,25 @@ pub enum KvType {
     F32,
 }
 
+/// Whether weights are copied from the mapped file into memory with large pages.
+///
+/// The copy is as large as the weights, and the mapped pages are given back. Rows that are read
+/// here and there then cost less to find, which sparse strategies gain most from. Every model has a
+/// copy of its own: share the model rather than load its file again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Repack {
+    /// Where it pays and memory allows: more than 64 MiB of weights, a system with large pages, and
+    /// 1.25 times the weights available. The loaded model says what was done, and why.
+    #[default]
+    Auto,
+    /// Always; a load without the memory for it fails. Containers from memory stay where they are.
+    Always,
+    /// Everything stays mapped.
+    Never,
+}
+
 /// What of the machine may be used, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -70,6 +89,8 @@ pub struct Runtime {
     pub activation_bits: u32,
     /// Whether the weights are locked into memory.
     pub lock_memory: bool,
+    /// Whether the weights are copied into memory with large pages.
+    pub repack: Repack,
 }
 
 impl Default for Runtime {
@@ -87,6 +108,7 @@ impl Default for Runtime {
             kv_type: KvType::default(),
             activation_bits: 16,
             lock_memory: false,
+            repack: Repack::default(),
         }
     }
 }

@@ -46,6 +46,7 @@ runtime:
   kv_type: f32
   activation_bits: 8
   lock_memory: true
+  repack: never
 audit:
   model_version: v1
   source_repo: hf://owner/name
@@ -77,6 +78,7 @@ fn every_key_is_read() {
     assert_eq!(runtime.sparsity.strategy, SparsityStrategy::Predictor);
     assert_eq!((runtime.kv_type, runtime.lock_memory), (KvType::F32, true));
     assert_eq!(runtime.activation_bits, 8);
+    assert_eq!(runtime.repack, Repack::Never);
     assert_eq!(policy.metadata.performance["speed"], Fact::Number(3.5));
     assert_eq!(policy.metadata.performance["note"], Fact::Text("fast".to_owned()));
     let written = policy.to_yaml().unwrap();
@@ -281,6 +283,8 @@ fn the_hash_sees_values_and_nothing_else() {
         "model_path: x\nruntime: {threads: 2, timeout: ~}\ngeneration: {top_p: 0.95}\n",
         "model_path: x\nruntime: {threads: 2, sparsity: auto}\n",
         "model_path: x\nruntime: {threads: 2, sparsity: {strategy: auto}}\n",
+        "model_path: x\nruntime: {threads: 2, repack: auto}\n",
+        "model_path: x\nruntime: {threads: 2, activation_bits: 16}\n",
     ] {
         assert_eq!(hash(same), plain, "{same}");
     }
@@ -288,6 +292,8 @@ fn the_hash_sees_values_and_nothing_else() {
         "model_path: y\nruntime: {threads: 2}\n",
         "model_path: x\nruntime: {threads: 3}\n",
         "model_path: x\nruntime: {threads: 2, sparsity: exact}\n",
+        "model_path: x\nruntime: {threads: 2, repack: never}\n",
+        "model_path: x\nruntime: {threads: 2, activation_bits: 8}\n",
         "model_path: x\nruntime: {threads: 2}\nmetadata: {description: y}\n",
     ] {
         assert_ne!(hash(other), plain, "{other}");
@@ -300,7 +306,7 @@ fn the_hash_sees_values_and_nothing_else() {
 }
 
 const RECORDED_HASH: &str =
-    "sha256:abb23677df30ddf865aa8a8f1c7e574c0176ecf23eae87f5791b001d08e1598c";
+    "sha256:abc2379cc7c67d1818dbedf3beebdd895f860a7ab54b7f095eaff7bb78be86e3";
 
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/models");

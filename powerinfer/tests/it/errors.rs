@@ -1,11 +1,11 @@
 //! Every failure has its own error that says what was wanted and what was found.
 
 use powerinfer::{
-    Batch, CoreErrorKind, Error, GenerateOptions, GgufFile, Model, ModelOptions, Output, Sampling,
-    SamplingError, SessionOptions, Strategy,
+    Batch, CoreErrorKind, Error, GenerateOptions, GgufFile, Model, ModelOptions, Output, Repack,
+    Sampling, SamplingError, SessionOptions, Strategy,
 };
 
-use crate::support::{demo, demo_bytes, greedy, session};
+use crate::support::{demo, demo_bytes, demo_path, greedy, session};
 
 #[test]
 fn a_missing_file_is_named() {
@@ -57,6 +57,26 @@ fn a_panic_in_the_progress_callback_reaches_the_caller() {
     let load = std::panic::AssertUnwindSafe(|| Model::from_bytes(&bytes, &options));
     let panic = std::panic::catch_unwind(load).unwrap_err();
     assert_eq!(panic.downcast_ref(), Some(&"from the callback"));
+}
+
+#[test]
+#[cfg(unix)] // elsewhere files are read, not mapped
+fn a_copy_of_the_weights_reports_and_stops() {
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let seen = calls.clone();
+    let options = ModelOptions::default().repack(Repack::Always).progress(move |progress| {
+        seen.store(progress.done, std::sync::atomic::Ordering::Relaxed);
+        std::ops::ControlFlow::Continue(())
+    });
+    let model = Model::load_with(demo_path(), &options).unwrap();
+    let info = model.info();
+    assert_eq!(info.repack_reason, "", "{info:?}");
+    assert!(info.repacked_bytes >= info.weight_bytes && info.repack_seconds > 0.0, "{info:?}");
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), info.repacked_bytes);
+    let options = ModelOptions::default().repack(Repack::Always);
+    let options = options.progress(|_| std::ops::ControlFlow::Break(()));
+    let error = Model::load_with(demo_path(), &options).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error:?}");
 }
 
 #[test]

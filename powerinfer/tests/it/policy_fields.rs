@@ -200,6 +200,13 @@ fn check_runtime_field(field: &str) {
         }
         "activation_bits" => check_activation_bits(),
         "lock_memory" => check_lock_memory(),
+        "repack" => {
+            let copied = |fields| runtime(fields).unwrap().model().info().repacked_bytes;
+            let has_copies = cfg!(unix); // elsewhere files are read, not mapped
+            assert_eq!(copied("repack: always") > 0, has_copies);
+            assert_eq!(copied("repack: never"), 0);
+            assert_eq!(copied("repack: auto"), 0, "the demo model is small");
+        }
         _ => panic!("no case for runtime.{field}"),
     }
 }

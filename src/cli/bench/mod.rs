@@ -40,7 +40,8 @@ JSON keys, beside the settings:
   candidate_share             of the neurons, those that were tested
   stages                      share and milliseconds_per_token of each part of decoding: embed,
                               attention, predictor, ffn, output, and the rest that no part counts
-  load_seconds                opening, checking and mapping the file
+  load_seconds                opening, checking and mapping or copying the file
+  repacked                    whether the weights were copied into large pages
   peak_rss_bytes              largest resident memory; null where the system does not tell
   peak_anonymous_bytes        of that, what is not the file
 A sweep has one object in `points` for each share and strategy, without load and memory.";

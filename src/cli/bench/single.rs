@@ -15,9 +15,11 @@ pub(super) struct Results {
     #[serde(flatten)]
     speed: Speed,
     load_seconds: f64,
+    /// The weights were copied into memory with large pages.
+    repacked: bool,
     /// None where the system does not tell it.
     peak_rss_bytes: Option<u64>,
-    /// Largest seen between runs, the model's file aside; none where the system does not tell it.
+    /// Largest seen between runs, the model's weights aside; none where the system does not tell it.
     peak_anonymous_bytes: Option<u64>,
     shape: Option<&'static str>,
     r#type: Option<&'static str>,
@@ -57,8 +59,13 @@ pub(super) fn measure(
     Ok(Results {
         speed: runs.speed(bandwidth.spread().median),
         load_seconds: model.load_time().as_secs_f64(),
+        repacked: model.info().repacked_bytes > 0,
         peak_rss_bytes: peak_rss.filter(|_| is_reset),
-        peak_anonymous_bytes: memory.iter().filter_map(|memory| memory.anonymous).max(),
+        peak_anonymous_bytes: memory
+            .iter()
+            .filter_map(|memory| memory.anonymous)
+            .max()
+            .map(|bytes| bytes.saturating_sub(model.info().repacked_bytes)),
         shape: synthetic.map(|synthetic| synthetic.preset.name()),
         r#type: synthetic.map(|synthetic| synthetic.dtype.name()),
         active: synthetic.map(|synthetic| synthetic.active_share),
@@ -87,9 +94,12 @@ impl Results {
         ];
         rows.extend(self.speed.rows());
         rows.extend([
-            ("load", format!("{:.3} s", self.load_seconds)),
+            ("load", {
+                let how = if self.repacked { "copied into large pages" } else { "mapped" };
+                format!("{:.3} s, {how}", self.load_seconds)
+            }),
             ("peak memory", megabytes(self.peak_rss_bytes)),
-            ("  beside the file", megabytes(self.peak_anonymous_bytes)),
+            ("  beside weights", megabytes(self.peak_anonymous_bytes)),
         ]);
         let rows = rows.iter().map(|(name, value)| format!("{name:<18} {value}\n"));
         rows.collect::<String>() + "a decode step\n" + &self.speed.stages.to_text()

@@ -154,6 +154,13 @@ typedef uint32_t pi_strategy;
 #define PI_STRATEGY_PREDICTOR                                                                      \
     3u /* only neurons that the predictor selects, gate first among them */
 
+/* Whether weights are copied from the mapped file into memory with large pages, where sparse rows
+ * cost less to find. The mapped pages are then given back: resident memory is that of the file. */
+typedef uint32_t pi_repack;
+#define PI_REPACK_AUTO   0u /* where it pays and memory allows: see pi_model_info.repack_reason */
+#define PI_REPACK_ALWAYS 1u /* fails with PI_ERROR_OUT_OF_MEMORY rather than not */
+#define PI_REPACK_NEVER  2u /* keeps everything mapped */
+
 typedef uint32_t pi_log_level;
 #define PI_LOG_ERROR 1u
 #define PI_LOG_WARN  2u
@@ -162,17 +169,17 @@ typedef uint32_t pi_log_level;
 /* Called during pi_model_load only, on the calling thread; must not unwind. */
 typedef void (*pi_log_fn)(void* user, pi_log_level level, const char* message);
 /* Bytes made ready so far and in all; return 0 to stop the load with PI_ERROR_CANCELLED. Called
- * while the file is read in, so only with `prefetch` or `lock_memory`. */
+ * while the file is read in, so only with `prefetch`, `lock_memory` or when weights are copied. */
 typedef uint32_t (*pi_progress_fn)(void* user, uint64_t done, uint64_t total);
 
 typedef struct {
     uint32_t struct_size;
     pi_strategy strategy;
     uint32_t prefetch;      /* 1: read the whole file during load instead of on first use */
-    uint32_t lock_memory;   /* 1: lock the file's pages in memory (implies prefetch) */
+    uint32_t lock_memory;   /* 1: lock the weights in memory (implies prefetch) */
     float sparse_threshold; /* for `predictor` only; NaN (default): the file's, or 0 */
-    uint32_t reserved;
-    pi_log_fn log; /* may be NULL */
+    pi_repack repack;       /* containers from memory are never copied a second time */
+    pi_log_fn log;          /* may be NULL */
     void* log_user;
     pi_progress_fn progress; /* may be NULL */
     void* progress_user;
@@ -198,8 +205,11 @@ typedef struct {
     uint64_t weight_bytes; /* of tensors in use */
     uint64_t ffn_bytes;    /* of these: gate, up and down */
     uint64_t predictor_bytes;
-    const char* architecture; /* "llama", "bamboo", "falcon", "opt" */
-    const char* activation;   /* "relu", "drelu", "fatrelu", "silu" */
+    const char* architecture;  /* "llama", "bamboo", "falcon", "opt" */
+    const char* activation;    /* "relu", "drelu", "fatrelu", "silu" */
+    uint64_t repacked_bytes;   /* of tensor data copied into large pages; 0: not copied */
+    uint64_t repack_ns;        /* that the copy took */
+    const char* repack_reason; /* why nothing was copied, else ""; lives as long as the model */
 } pi_model_info;
 
 PI_API void pi_model_options_init(pi_model_options* options);

@@ -6,17 +6,36 @@
 #include <new>
 #include <utility>
 
+#ifndef _WIN32
+#include <sys/mman.h>
+#endif
+
 namespace powerinfer {
 
 namespace {
 
-constexpr std::align_val_t kAlign{Buffer::kAlignment};
 // Pointer differences must fit, and rounding up must not wrap.
 constexpr size_t kMaxBytes = static_cast<size_t>(PTRDIFF_MAX) - Buffer::kAlignment;
 
 } // namespace
 
 Buffer Buffer::allocate(size_t n_bytes) {
+    return allocate_aligned(n_bytes, kAlignment);
+}
+
+Buffer Buffer::allocate_large(size_t n_bytes) {
+    Buffer buffer = allocate_aligned(n_bytes, kLargePage);
+#ifdef MADV_HUGEPAGE
+    // Whole pages only: what lies behind the end belongs to somebody else.
+    const size_t whole = n_bytes / kLargePage * kLargePage;
+    if (whole > 0) {
+        ::madvise(buffer.data(), whole, MADV_HUGEPAGE);
+    }
+#endif
+    return buffer;
+}
+
+Buffer Buffer::allocate_aligned(size_t n_bytes, size_t alignment) {
     Buffer buffer;
     if (n_bytes == 0) {
         return buffer;
@@ -29,7 +48,8 @@ Buffer Buffer::allocate(size_t n_bytes) {
         kMaxBytes
     );
     const size_t rounded = (n_bytes + kAlignment - 1) / kAlignment * kAlignment;
-    buffer.data_.reset(static_cast<std::byte*>(::operator new(rounded, kAlign, std::nothrow)));
+    void* memory = ::operator new(rounded, std::align_val_t{alignment}, std::nothrow);
+    buffer.data_ = {static_cast<std::byte*>(memory), Release{alignment}};
     PI_CHECK(
         buffer.data_ != nullptr,
         out_of_memory,
@@ -63,7 +83,7 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 }
 
 void Buffer::Release::operator()(std::byte* data) const noexcept {
-    ::operator delete(data, kAlign);
+    ::operator delete(data, std::align_val_t{alignment});
 }
 
 } // namespace powerinfer

@@ -12,11 +12,17 @@ namespace powerinfer {
 class Buffer {
 public:
     static constexpr size_t kAlignment = 64;
+    static constexpr size_t kLargePage = size_t{2} << 20;
 
     // Memory of `n_bytes`, uninitialised; none for 0. The allocation is rounded up to a multiple of
     // kAlignment, so a vector load that begins inside stays inside the allocation's last line.
     // Throws Error(out_of_memory) that names the size wanted.
     static Buffer allocate(size_t n_bytes);
+    // The same, aligned to kLargePage, and the system is asked for pages of that size: a walk of
+    // the page table then finds 2 MiB instead of 4 KiB. It is a wish; where the system has no such
+    // pages or none left, the memory has small ones. Resident as a page is first touched, as
+    // always.
+    static Buffer allocate_large(size_t n_bytes);
     // Memory for n elements; a product that overflows is Error(out_of_memory) too.
     static Buffer allocate(size_t n, size_t element_bytes);
 
@@ -43,8 +49,11 @@ public:
 
 private:
     struct Release {
+        size_t alignment; // that it was allocated with
         void operator()(std::byte* data) const noexcept;
     };
+
+    static Buffer allocate_aligned(size_t n_bytes, size_t alignment);
 
     std::unique_ptr<std::byte, Release> data_;
     size_t n_bytes_ = 0;

@@ -10,14 +10,11 @@
 #include <cstring>
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <type_traits>
 
 struct pi_file {
-    std::shared_ptr<powerinfer::GgufFile>
-        gguf;                        // unchanged once made, but for the lock of its pages
-    mutable std::mutex locking = {}; // two models may be loaded from one file at once
+    std::shared_ptr<const powerinfer::GgufFile> gguf;
 };
 
 struct pi_model {

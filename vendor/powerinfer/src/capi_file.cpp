@@ -52,7 +52,7 @@ pi_error* pi_file_open(const char* path, pi_file** out) {
     return guarded([&] {
         require(path, "path");
         require(out, "out");
-        auto gguf = std::make_shared<GgufFile>(GgufFile::open(path));
+        auto gguf = std::make_shared<const GgufFile>(GgufFile::open(path));
         *out = new pi_file{.gguf = std::move(gguf)};
     });
 }
@@ -62,7 +62,7 @@ pi_error* pi_file_from_bytes(const void* bytes, size_t n, pi_file** out) {
         require(bytes, "bytes");
         require(out, "out");
         const std::span<const std::byte> view(static_cast<const std::byte*>(bytes), n);
-        auto gguf = std::make_shared<GgufFile>(GgufFile::from_bytes(view));
+        auto gguf = std::make_shared<const GgufFile>(GgufFile::from_bytes(view));
         *out = new pi_file{.gguf = std::move(gguf)};
     });
 }

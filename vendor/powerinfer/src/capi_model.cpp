@@ -29,19 +29,25 @@ ModelOptions model_options(const pi_model_options& given) {
     return options;
 }
 
-void make_resident(const pi_file& file, const pi_model_options& options) {
-    if (options.prefetch == 0 && options.lock_memory == 0) {
-        return;
-    }
-    const MappedFile& bytes = std::as_const(*file.gguf).file();
-    bytes.prefetch([&](uint64_t done, uint64_t total) {
-        return options.progress == nullptr ||
-               options.progress(options.progress_user, done, total) != 0;
-    });
-    if (options.lock_memory != 0) {
-        const std::lock_guard lock(file.locking);
-        file.gguf->file().lock();
-    }
+WeightOptions weight_options(const pi_model_options& given) {
+    PI_CHECK(
+        given.repack <= PI_REPACK_NEVER,
+        invalid_argument,
+        "repack: want 0 to %u, got %u",
+        PI_REPACK_NEVER,
+        given.repack
+    );
+    return {
+        .repack = static_cast<Repack>(given.repack),
+        .prefetch = given.prefetch != 0,
+        .lock = given.lock_memory != 0,
+    };
+}
+
+LoadProgress load_progress(const pi_model_options& given) {
+    return [progress = given.progress, user = given.progress_user](uint64_t done, uint64_t total) {
+        return progress == nullptr || progress(user, done, total) != 0;
+    };
 }
 
 } // namespace
@@ -57,8 +63,10 @@ pi_error* pi_model_load(const pi_file* file, const pi_model_options* given, pi_m
         require(file, "file");
         require(out, "out");
         const pi_model_options options = read_options(given, pi_model_options_init);
-        auto model = std::make_shared<const Model>(file->gguf, model_options(options));
-        make_resident(*file, options);
+        const ModelOptions wanted = model_options(options);
+        auto weights = std::make_shared<Weights>(file->gguf, weight_options(options));
+        auto model = std::make_shared<const Model>(weights, wanted);
+        weights->make_resident(load_progress(options), wanted.log);
         *out = new pi_model{std::move(model)};
     });
 }
@@ -90,5 +98,8 @@ void pi_model_get_info(const pi_model* handle, pi_model_info* out) {
     info.predictor_bytes = model.predictor_bytes();
     info.architecture = config.family->name;
     info.activation = activation_name(config);
+    info.repacked_bytes = model.weights().copied_bytes();
+    info.repack_ns = model.weights().copy_ns();
+    info.repack_reason = model.weights().reason().c_str();
     write_out(out, info);
 }

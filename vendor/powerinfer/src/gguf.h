@@ -34,7 +34,6 @@ public:
     const MetaValue* find(std::string_view key) const noexcept; // nullptr when absent
     const TensorInfo* find_tensor(std::string_view name) const noexcept;
     const MappedFile& file() const noexcept { return file_; }
-    MappedFile& file() noexcept { return file_; } // to lock it
 
     // Typed look-ups: absent key -> nullopt; present with another type -> Error(format) that names
     // key, wanted and found type. Integers of any width convert when the value fits, and so does

@@ -1,6 +1,7 @@
 #include "mapped_file.h"
 
 #include "error.h"
+#include "page_lock.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -13,7 +14,6 @@
 #else
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #endif
@@ -26,7 +26,7 @@ namespace {
 // one.
 constexpr size_t kPrefetchPiece = size_t{16} << 20;
 
-// One piece of the copy that stands in for a mapping.
+// What one call of the system is asked to read.
 constexpr size_t kReadPiece = size_t{1} << 30;
 
 } // namespace
@@ -44,17 +44,20 @@ MappedFile MappedFile::from_bytes(std::span<const std::byte> bytes) {
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), n_bytes_(std::exchange(other.n_bytes_, 0)),
+      path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)),
       copy_(std::move(other.copy_)), is_mapped_(std::exchange(other.is_mapped_, false)),
-      is_locked_(std::exchange(other.is_locked_, false)) {}
+      is_locked_(other.is_locked_.exchange(false)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
     if (this != &other) {
         release();
         data_ = std::exchange(other.data_, nullptr);
         n_bytes_ = std::exchange(other.n_bytes_, 0);
+        path_ = std::move(other.path_);
+        descriptor_ = std::exchange(other.descriptor_, -1);
         copy_ = std::move(other.copy_);
         is_mapped_ = std::exchange(other.is_mapped_, false);
-        is_locked_ = std::exchange(other.is_locked_, false);
+        is_locked_ = other.is_locked_.exchange(false);
     }
     return *this;
 }
@@ -65,6 +68,13 @@ MappedFile::~MappedFile() {
 
 void MappedFile::throw_cancelled(size_t done) const {
     PI_THROW(cancelled, "reading the file in was stopped after %zu of %zu bytes", done, n_bytes_);
+}
+
+void MappedFile::lock() const {
+    if (!is_locked_) {
+        lock_pages(bytes());
+        is_locked_ = true;
+    }
 }
 
 #ifdef _WIN32
@@ -100,9 +110,11 @@ size_t MappedFile::prefetch_piece(size_t offset) const {
     return std::min(kPrefetchPiece, n_bytes_ - offset); // a copy is in memory already
 }
 
-void MappedFile::lock() {
-    PI_THROW(unsupported, "locking a model in memory is not supported on Windows");
+void MappedFile::read(size_t offset, std::span<std::byte> out) const {
+    std::memcpy(out.data(), data_ + offset, out.size());
 }
+
+void MappedFile::release_pages(size_t) const noexcept {}
 
 void MappedFile::release() noexcept {}
 
@@ -110,28 +122,17 @@ void MappedFile::release() noexcept {}
 
 namespace {
 
-// An open file, closed at the end of the scope: a mapping outlives its descriptor.
-class Descriptor {
-public:
+int open_to_read(const std::string& path) {
     // Non-blocking so that a pipe is refused instead of waited for; regular files do not care.
-    explicit Descriptor(const std::string& path)
-        : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-        PI_CHECK(fd_ >= 0, io, "cannot open %s: %s", path.c_str(), std::strerror(errno));
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    ~Descriptor() { ::close(fd_); }
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    PI_CHECK(descriptor >= 0, io, "cannot open %s: %s", path.c_str(), std::strerror(errno));
+    return descriptor;
+}
 
-    int get() const noexcept { return fd_; }
-
-private:
-    int fd_;
-};
-
-size_t regular_file_size(const Descriptor& file, const std::string& path) {
+size_t regular_file_size(int descriptor, const std::string& path) {
     struct stat status = {};
     PI_CHECK(
-        ::fstat(file.get(), &status) == 0,
+        ::fstat(descriptor, &status) == 0,
         io,
         "cannot read the size of %s: %s",
         path.c_str(),
@@ -151,28 +152,6 @@ size_t regular_file_size(const Descriptor& file, const std::string& path) {
         path.c_str()
     );
     return static_cast<size_t>(status.st_size);
-}
-
-Buffer read_all(const Descriptor& file, size_t n_bytes, const std::string& path) {
-    Buffer buffer = Buffer::allocate(n_bytes);
-    for (size_t done = 0; done < n_bytes;) {
-        const size_t wanted = std::min(n_bytes - done, kReadPiece);
-        const ssize_t n = ::read(file.get(), buffer.data() + done, wanted);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        PI_CHECK(n >= 0, io, "cannot read %s: %s", path.c_str(), std::strerror(errno));
-        PI_CHECK(
-            n != 0,
-            io,
-            "cannot read %s: it became shorter, want %zu bytes and found %zu",
-            path.c_str(),
-            n_bytes,
-            done
-        );
-        done += static_cast<size_t>(n);
-    }
-    return buffer;
 }
 
 // Reads the pages of [data, data + n_bytes) in. False when this kernel has no call for it.
@@ -196,15 +175,6 @@ bool populate([[maybe_unused]] const std::byte* data, [[maybe_unused]] size_t n_
 #endif
 }
 
-std::string lock_limit() {
-    struct rlimit limit = {};
-    if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
-        return "unknown";
-    }
-    return limit.rlim_cur == RLIM_INFINITY ? "unlimited"
-                                           : std::to_string(limit.rlim_cur) + " bytes";
-}
-
 size_t page_bytes() {
     return static_cast<size_t>(::sysconf(_SC_PAGESIZE));
 }
@@ -212,14 +182,16 @@ size_t page_bytes() {
 } // namespace
 
 MappedFile MappedFile::open(const std::string& path) {
-    const Descriptor descriptor(path);
     MappedFile file;
-    file.n_bytes_ = regular_file_size(descriptor, path);
+    file.path_ = path;
+    file.descriptor_ = open_to_read(path);
+    file.n_bytes_ = regular_file_size(file.descriptor_, path);
     // Private, not shared: for read-only pages both show the page cache that all processes share,
     // and file systems that refuse shared mappings (FUSE with direct I/O) accept private ones.
-    void* mapping = ::mmap(nullptr, file.n_bytes_, PROT_READ, MAP_PRIVATE, descriptor.get(), 0);
+    void* mapping = ::mmap(nullptr, file.n_bytes_, PROT_READ, MAP_PRIVATE, file.descriptor_, 0);
     if (mapping == MAP_FAILED) {
-        file.copy_ = read_all(descriptor, file.n_bytes_, path);
+        file.copy_ = Buffer::allocate(file.n_bytes_);
+        file.read(0, file.copy_.bytes());
         file.data_ = file.copy_.data();
         return file;
     }
@@ -231,6 +203,36 @@ MappedFile MappedFile::open(const std::string& path) {
     ::madvise(mapping, file.n_bytes_, MADV_HUGEPAGE);
 #endif
     return file;
+}
+
+void MappedFile::read(size_t offset, std::span<std::byte> out) const {
+    for (size_t done = 0; done < out.size();) {
+        const size_t wanted = std::min(out.size() - done, kReadPiece);
+        const auto from = static_cast<off_t>(offset + done);
+        const ssize_t n = ::pread(descriptor_, out.data() + done, wanted, from);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        PI_CHECK(n >= 0, io, "cannot read %s: %s", path_.c_str(), std::strerror(errno));
+        PI_CHECK(
+            n != 0,
+            io,
+            "cannot read %s: it became shorter, want %zu bytes and found %zu",
+            path_.c_str(),
+            n_bytes_,
+            offset + done
+        );
+        done += static_cast<size_t>(n);
+    }
+}
+
+void MappedFile::release_pages(size_t offset) const noexcept {
+    const size_t page = page_bytes();
+    const size_t begin = (offset + page - 1) / page * page;
+    if (is_mapped_ && begin < n_bytes_) {
+        // For a private mapping that nobody writes to this only forgets where the pages are.
+        ::madvise(const_cast<std::byte*>(data_) + begin, n_bytes_ - begin, MADV_DONTNEED);
+    }
 }
 
 size_t MappedFile::prefetch_piece(size_t offset) const {
@@ -253,32 +255,16 @@ size_t MappedFile::prefetch_piece(size_t offset) const {
     return n;
 }
 
-void MappedFile::lock() {
-    if (is_locked_ || n_bytes_ == 0) {
-        return;
-    }
-    if (::mlock(data_, n_bytes_) == 0) {
-        is_locked_ = true;
-        return;
-    }
-    const int reason = errno;
-    PI_THROW(
-        out_of_memory,
-        "cannot lock %zu bytes in memory: %s; RLIMIT_MEMLOCK is %s. Raise it with `ulimit -l "
-        "unlimited`, LimitMEMLOCK=infinity in a systemd unit or memlock in "
-        "/etc/security/limits.conf, or load without locking",
-        n_bytes_,
-        std::strerror(reason),
-        lock_limit().c_str()
-    );
-}
-
 void MappedFile::release() noexcept {
     if (is_mapped_) {
         ::munmap(const_cast<std::byte*>(data_), n_bytes_); // unlocks too
     } else if (is_locked_) {
-        ::munlock(data_, n_bytes_);
+        unlock_pages(bytes());
     }
+    if (descriptor_ >= 0) {
+        ::close(descriptor_);
+    }
+    descriptor_ = -1;
     data_ = nullptr;
     n_bytes_ = 0;
     is_mapped_ = false;

@@ -3,6 +3,7 @@
 
 #include "buffer.h"
 
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -16,8 +17,8 @@ namespace powerinfer {
 // The mapping shows the file, not a snapshot of it. If another process shortens the file while it
 // is mapped, the operating system answers the next access behind the new end with SIGBUS, which
 // ends the process; no handler is installed. If it overwrites the file, the bytes change under
-// their readers. So: replace a model by writing XX numbers that decide about memory safety (the
-// container reader) checks its own copy of them.
+// their readers. So: replace a model by writing another file and renaming it over the old one. What
+// reads numbers that decide about memory safety (the container reader) checks its own copy of them.
 class MappedFile {
 public:
     // Throws Error(io) with the path and the system's reason; directories, pipes and devices are
@@ -53,9 +54,17 @@ public:
         }
     }
 
-    // Locks the pages in memory until the object ends; Error(out_of_memory) names the limit
-    // (RLIMIT_MEMLOCK) and how to raise it. Locking twice is fine.
-    void lock();
+    // Copies bytes [offset, offset + out.size()) of a mapped file, past the mapping: its pages stay
+    // untouched, and a file that became shorter is Error(io). Threads may read at once.
+    void read(size_t offset, std::span<std::byte> out) const;
+
+    // Takes the mapped pages behind `offset` out of this process's memory; a later access brings
+    // them back from the file.
+    void release_pages(size_t offset) const noexcept;
+
+    // Locks the pages in memory until the object ends, see lock_pages(). Locking twice is fine,
+    // and so is locking from several threads.
+    void lock() const;
 
 private:
     size_t prefetch_piece(size_t offset) const; // bytes read in
@@ -64,9 +73,11 @@ private:
 
     const std::byte* data_ = nullptr;
     size_t n_bytes_ = 0;
+    std::string path_;       // as it was opened
+    int descriptor_ = -1;    // open as long as a file is mapped
     Buffer copy_;            // empty when mapped
     bool is_mapped_ = false; // data_ is a mapping, else it is copy_'s
-    bool is_locked_ = false;
+    mutable std::atomic<bool> is_locked_{false};
 };
 
 } // namespace powerinfer

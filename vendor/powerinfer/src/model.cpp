@@ -15,7 +15,7 @@ constexpr size_t kNamedUnknownTensors = 5; // the rest is counted
 // Looks tensors up by name, checks them, and remembers which ones the model uses.
 class Tensors {
 public:
-    explicit Tensors(const GgufFile& file) : file_(file) {}
+    explicit Tensors(const Weights& weights) : weights_(weights), file_(weights.file()) {}
 
     bool contains(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
 
@@ -43,7 +43,7 @@ public:
             name.c_str(),
             type.name
         );
-        return {info.data, info.type, static_cast<int>(info.ne[1]), cols};
+        return {weights_.data(info), info.type, static_cast<int>(info.ne[1]), cols};
     }
 
     const float* vector(const std::string& name, int n) {
@@ -58,7 +58,7 @@ public:
             static_cast<unsigned long long>(info.ne[1]),
             dtype_info(info.type).name
         );
-        return reinterpret_cast<const float*>(info.data);
+        return reinterpret_cast<const float*>(weights_.data(info));
     }
 
     NormWeights norm(const std::string& prefix, int dim, bool has_bias) {
@@ -95,6 +95,7 @@ private:
         return *info;
     }
 
+    const Weights& weights_;
     const GgufFile& file_;
     std::unordered_set<std::string_view> used_;
     uint64_t used_bytes_ = 0;
@@ -217,12 +218,12 @@ void check_vocabulary(const GgufFile& file, int vocab_size) {
 
 } // namespace
 
-Model::Model(std::shared_ptr<const GgufFile> file, const ModelOptions& options)
-    : file_(std::move(file)), config_(read_config(*file_)) {
-    Tensors tensors(*file_);
+Model::Model(std::shared_ptr<const Weights> weights, const ModelOptions& options)
+    : weights_(std::move(weights)), config_(read_config(weights_->file())) {
+    Tensors tensors(*weights_);
     const int dim = config_.dim;
     token_embd_ = tensors.matrix("token_embd.weight", kAnyRows, dim);
-    check_vocabulary(*file_, token_embd_.rows);
+    check_vocabulary(weights_->file(), token_embd_.rows);
     if (config_.family->has_position_table) {
         position_embd_ = tensors.matrix("position_embd.weight", kAnyRows, dim);
     }

@@ -1,4 +1,4 @@
-// A model: its configuration and its weights as shape-checked views into the file, per layer.
+// A model: its configuration and its weights as shape-checked views, per layer.
 // Immutable after load; may be shared between threads and contexts.
 #pragma once
 
@@ -6,6 +6,7 @@
 #include "cpu/ops.h"
 #include "gguf.h"
 #include "log.h"
+#include "weights.h"
 
 #include <memory>
 #include <optional>
@@ -16,7 +17,7 @@ namespace powerinfer {
 // Same numbers as PI_STRATEGY_*, without the default.
 enum class Strategy : uint32_t { dense = 1, exact = 2, predictor = 3 };
 
-// A row-major weight matrix in the file.
+// A row-major weight matrix, as in the file.
 struct Matrix {
     const std::byte* data = nullptr; // nullptr: the model has no such matrix
     DType type = DType::f32;
@@ -73,8 +74,9 @@ struct ModelOptions {
 class Model {
 public:
     // Throws Error(format) for missing or misshapen tensors, Error(unsupported) for types and
-    // strategies that the file cannot serve.
-    Model(std::shared_ptr<const GgufFile> file, const ModelOptions& options);
+    // strategies that the file cannot serve. Reads no weights, so that a wrong file is refused
+    // before they are made resident.
+    Model(std::shared_ptr<const Weights> weights, const ModelOptions& options);
 
     const Config& config() const noexcept { return config_; }
     Strategy strategy() const noexcept { return strategy_; }
@@ -89,10 +91,10 @@ public:
     uint64_t weight_bytes() const noexcept { return weight_bytes_; }
     uint64_t ffn_bytes() const noexcept { return ffn_bytes_; }
     uint64_t predictor_bytes() const noexcept { return predictor_bytes_; }
-    const GgufFile& file() const noexcept { return *file_; }
+    const Weights& weights() const noexcept { return *weights_; }
 
 private:
-    std::shared_ptr<const GgufFile> file_;
+    std::shared_ptr<const Weights> weights_;
     Config config_;
     Strategy strategy_ = Strategy::dense;
     bool has_predictor_ = false;

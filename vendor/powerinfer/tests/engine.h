@@ -38,13 +38,23 @@ inline File open_file(const std::string& path) {
     return File(file);
 }
 
-inline Model load(const pi_file* file, pi_strategy strategy = PI_STRATEGY_DEFAULT) {
-    pi_model_options options;
-    pi_model_options_init(&options);
-    options.strategy = strategy;
+inline Model load(const pi_file* file, const pi_model_options& options) {
     pi_model* model = nullptr;
     check(pi_model_load(file, &options, &model));
     return Model(model);
+}
+
+inline pi_model_options model_options(pi_repack repack = PI_REPACK_AUTO) {
+    pi_model_options options;
+    pi_model_options_init(&options);
+    options.repack = repack;
+    return options;
+}
+
+inline Model load(const pi_file* file, pi_strategy strategy = PI_STRATEGY_DEFAULT) {
+    pi_model_options options = model_options();
+    options.strategy = strategy;
+    return load(file, options);
 }
 
 inline Model load(const std::string& path, pi_strategy strategy = PI_STRATEGY_DEFAULT) {

@@ -47,6 +47,17 @@ void run_case(const Case& test) {
     );
     CHECK_MSG(f16_cache <= test.limit, "%s with an f16 cache: %g", test.name.c_str(), f16_cache);
     CHECK_MSG(decode == batch, "%s: decode and batch differ", test.name.c_str());
+    pi_model_options options = engine::model_options(PI_REPACK_ALWAYS);
+    options.strategy = engine::info(model.get()).strategy;
+    const engine::File file = engine::open_file(test.model.string());
+    const engine::Model copied = engine::load(file.get(), options);
+    const engine::Context large = engine::context(copied.get());
+    CHECK_MSG(engine::info(copied.get()).repacked_bytes > 0, "%s", test.name.c_str());
+    CHECK_MSG(
+        engine::batch_logits(large.get(), copied.get(), test.tokens) == batch,
+        "%s: copied and mapped weights differ",
+        test.name.c_str()
+    );
 }
 
 void families_match_the_reference() {

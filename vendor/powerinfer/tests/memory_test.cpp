@@ -2,10 +2,11 @@
 #include "buffer.h"
 #include "check.h"
 #include "mapped_file.h"
+#include "sanitized.h"
+#include "temporary_directory.h"
 
-#include <cerrno>
+#include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -19,57 +20,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define PI_IS_SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define PI_IS_SANITIZED
-#endif
-
 // The address sanitizer ends the program on huge requests unless told to refuse them.
 extern "C" const char* __asan_default_options() {
     return "allocator_may_return_null=1";
 }
 
 using namespace powerinfer;
+using test::TemporaryDirectory;
 
 namespace {
 
 constexpr size_t kLarge = (size_t{33} << 20) + 5; // more than two prefetch pieces, odd
-
-// A directory for the files of one case.
-class TemporaryDirectory {
-public:
-    TemporaryDirectory() {
-        const char* base = std::getenv("TMPDIR");
-        path_ = std::string(base != nullptr ? base : "/tmp") + "/powerinfer-memory-XXXXXX";
-        if (::mkdtemp(path_.data()) == nullptr) {
-            PI_THROW(io, "cannot make %s: %s", path_.c_str(), std::strerror(errno));
-        }
-    }
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-    ~TemporaryDirectory() {
-        for (const std::string& file : files_) {
-            ::unlink(file.c_str());
-        }
-        ::rmdir(path_.c_str());
-    }
-
-    const std::string& path() const { return path_; }
-    std::string reserve(const char* name) { return files_.emplace_back(path_ + "/" + name); }
-    std::string write(const char* name, const std::string& content) {
-        const std::string path = reserve(name);
-        std::ofstream(path, std::ios::binary) << content;
-        return path;
-    }
-
-private:
-    std::string path_;
-    std::vector<std::string> files_;
-};
 
 std::string text_of(const MappedFile& file) {
     const std::span<const std::byte> bytes = file.bytes();
@@ -101,6 +62,19 @@ void buffers_are_aligned_and_move() {
     CHECK_EQ(Buffer::allocate(0, 8).n_bytes() + Buffer::allocate(8, 0).n_bytes(), size_t{0});
 }
 
+void large_buffers_begin_at_a_large_page() {
+    for (const size_t n : {size_t{1}, Buffer::kLargePage - 1, 3 * Buffer::kLargePage + 5}) {
+        Buffer buffer = Buffer::allocate_large(n);
+        CHECK_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % Buffer::kLargePage, size_t{0});
+        CHECK_EQ(buffer.n_bytes(), n);
+        std::memset(buffer.data(), 7, n);
+        Buffer small = Buffer::allocate(9);
+        small = std::move(buffer); // frees each in its own way
+        CHECK_EQ(small.n_bytes(), n);
+    }
+    CHECK(Buffer::allocate_large(0).data() == nullptr);
+}
+
 void impossible_buffers_are_out_of_memory() {
     constexpr size_t kMax = std::numeric_limits<size_t>::max();
     constexpr size_t kBeyondMemory = size_t{1} << 50;
@@ -108,12 +82,15 @@ void impossible_buffers_are_out_of_memory() {
     CHECK_ERROR(out_of_memory, "want 9223372036854775807 bytes", Buffer::allocate(kMax / 2));
     CHECK_ERROR(out_of_memory, "want 1125899906842624 bytes", Buffer::allocate(kBeyondMemory));
     CHECK_ERROR(
+        out_of_memory, "want 1125899906842624 bytes", Buffer::allocate_large(kBeyondMemory)
+    );
+    CHECK_ERROR(
         out_of_memory, "4611686018427387904 elements of 4", Buffer::allocate(kMax / 4 + 1, 4)
     );
 }
 
 void files_are_mapped() {
-    TemporaryDirectory directory;
+    const TemporaryDirectory directory;
     const std::string path = directory.write("x", "content");
     MappedFile file = MappedFile::open(path);
     CHECK(file.is_mapped());
@@ -123,7 +100,7 @@ void files_are_mapped() {
 }
 
 void mappings_move() {
-    TemporaryDirectory directory;
+    const TemporaryDirectory directory;
     MappedFile first = MappedFile::open(directory.write("x", "content"));
     const std::byte* data = first.bytes().data();
     MappedFile second = std::move(first);
@@ -152,8 +129,8 @@ void copies_are_aligned_and_own_their_bytes() {
 }
 
 void what_is_no_file_is_refused() {
-    TemporaryDirectory directory;
-    const std::string pipe = directory.reserve("pipe");
+    const TemporaryDirectory directory;
+    const std::string pipe = directory.at("pipe");
     CHECK_EQ(::mkfifo(pipe.c_str(), 0600), 0);
     CHECK_ERROR(
         io,
@@ -168,7 +145,7 @@ void what_is_no_file_is_refused() {
 }
 
 void prefetch_reports_progress_and_can_be_cancelled() {
-    TemporaryDirectory directory;
+    const TemporaryDirectory directory;
     const MappedFile file = MappedFile::open(directory.write("x", std::string(kLarge, 'x')));
     std::vector<size_t> steps;
     file.prefetch([&](size_t done, size_t total) {
@@ -198,7 +175,7 @@ void prefetch_reports_progress_and_can_be_cancelled() {
 }
 
 void prefetch_of_a_shortened_file_is_an_error() {
-    TemporaryDirectory directory;
+    const TemporaryDirectory directory;
     const std::string path = directory.write("x", std::string(1 << 20, 'x'));
     const MappedFile file = MappedFile::open(path);
     CHECK_EQ(::truncate(path.c_str(), 4096), 0);
@@ -209,6 +186,56 @@ void prefetch_of_a_shortened_file_is_an_error() {
     static_cast<void>(go_on); // touching the pages would be SIGBUS, as the header says
 #endif
 }
+
+#if defined(__linux__)
+const size_t kPage = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+
+// The pages of [offset, end) that this process holds itself, whatever the system caches.
+size_t mapped_pages(const MappedFile& file, size_t offset) {
+    std::ifstream maps("/proc/self/pagemap", std::ios::binary);
+    const size_t first = (reinterpret_cast<uintptr_t>(file.bytes().data()) + offset) / kPage;
+    std::vector<uint64_t> entries((file.bytes().size() - offset + kPage - 1) / kPage);
+    maps.seekg(static_cast<std::streamoff>(first * sizeof(uint64_t)));
+    maps.read(
+        reinterpret_cast<char*>(entries.data()),
+        static_cast<std::streamsize>(entries.size() * sizeof(uint64_t))
+    );
+    CHECK(maps.good());
+    return static_cast<size_t>(std::count_if(entries.begin(), entries.end(), [](uint64_t entry) {
+        return (entry >> 63) != 0; // present
+    }));
+}
+
+void reading_leaves_the_mapping_untouched() {
+    const TemporaryDirectory directory;
+    std::string content(kLarge, 'x');
+    content.replace(1000, 5, "hello");
+    const std::string path = directory.write("x", content);
+    const MappedFile file = MappedFile::open(path);
+    Buffer buffer = Buffer::allocate(kLarge - 1000);
+    file.read(1000, buffer.bytes());
+    const std::string_view read(reinterpret_cast<const char*>(buffer.data()), buffer.n_bytes());
+    CHECK(read == std::string_view(content).substr(1000));
+    CHECK_EQ(mapped_pages(file, 0), size_t{0});
+    CHECK_EQ(::truncate(path.c_str(), 4096), 0);
+    CHECK_ERROR(
+        io,
+        "/x: it became shorter, want 34603013 bytes and found 4096",
+        file.read(8, buffer.bytes())
+    );
+}
+
+void released_pages_come_back_from_the_file() {
+    const TemporaryDirectory directory;
+    const MappedFile file = MappedFile::open(directory.write("x", std::string(kLarge, 'x')));
+    file.prefetch([](size_t, size_t) { return true; });
+    CHECK(mapped_pages(file, 0) >= kLarge / kPage);
+    file.release_pages(1);
+    CHECK_EQ(mapped_pages(file, kPage), size_t{0});
+    CHECK(file.bytes().front() == std::byte{'x'} && file.bytes().back() == std::byte{'x'});
+    MappedFile::from_bytes(file.bytes().first(100)).release_pages(0); // has none
+}
+#endif
 
 void locking_marks_the_file() {
     MappedFile file = MappedFile::from_bytes(std::vector<std::byte>(100));
@@ -226,7 +253,7 @@ void locking_over_the_limit_names_the_limit() {
 #else
 // In a child, because the limit is the process's and root has none.
 void locking_over_the_limit_names_the_limit() {
-    TemporaryDirectory directory;
+    const TemporaryDirectory directory;
     MappedFile file = MappedFile::open(directory.write("x", std::string(1 << 20, 'x')));
     const pid_t child = ::fork();
     if (child == 0) {
@@ -253,7 +280,7 @@ void locking_over_the_limit_names_the_limit() {
 
 // Where the address space is too small for a mapping, reading is refused as well, by its own error.
 void files_beyond_memory_are_errors() {
-    TemporaryDirectory directory;
+    const TemporaryDirectory directory;
     const std::string path = directory.write("x", "x");
     CHECK_EQ(::truncate(path.c_str(), off_t{1} << 40), 0); // a hole
     const pid_t child = ::fork();
@@ -277,6 +304,7 @@ void files_beyond_memory_are_errors() {
 
 int main() {
     CHECK_RUN(buffers_are_aligned_and_move);
+    CHECK_RUN(large_buffers_begin_at_a_large_page);
     CHECK_RUN(impossible_buffers_are_out_of_memory);
     CHECK_RUN(files_are_mapped);
     CHECK_RUN(mappings_move);
@@ -284,6 +312,10 @@ int main() {
     CHECK_RUN(what_is_no_file_is_refused);
     CHECK_RUN(prefetch_reports_progress_and_can_be_cancelled);
     CHECK_RUN(prefetch_of_a_shortened_file_is_an_error);
+#if defined(__linux__)
+    CHECK_RUN(reading_leaves_the_mapping_untouched);
+    CHECK_RUN(released_pages_come_back_from_the_file);
+#endif
     CHECK_RUN(locking_marks_the_file);
     CHECK_RUN(locking_over_the_limit_names_the_limit);
     CHECK_RUN(files_beyond_memory_are_errors);

@@ -1,44 +1,19 @@
 // How many threads are started when nobody says: processors, and the time that control groups give.
 #include "check.h"
 #include "processors.h"
+#include "temporary_directory.h"
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <thread>
 
 using powerinfer::processor_quota;
 
 namespace {
 
-namespace fs = std::filesystem;
-
-// A folder in the form of /sys/fs/cgroup, removed at the end.
-class Groups {
-public:
-    Groups() {
-        std::string name = (fs::temp_directory_path() / "powerinfer-XXXXXX").string();
-        PI_CHECK(mkdtemp(name.data()) != nullptr, io, "cannot make %s", name.c_str());
-        root_ = name;
-    }
-    Groups(const Groups&) = delete;
-    Groups& operator=(const Groups&) = delete;
-    ~Groups() {
-        std::error_code ignored; // nothing depends on what is left behind
-        fs::remove_all(root_, ignored);
-    }
-
-    void write(const std::string& path, const char* text) const {
-        fs::create_directories((root_ / path).parent_path());
-        std::ofstream(root_ / path) << text;
-    }
-
+// A folder in the form of /sys/fs/cgroup.
+struct Groups : test::TemporaryDirectory {
     int quota(const char* membership) const {
-        return processor_quota(root_.string(), membership).value_or(0);
+        return processor_quota(path(), membership).value_or(0);
     }
-
-private:
-    fs::path root_;
 };
 
 void no_limit_is_no_quota() {

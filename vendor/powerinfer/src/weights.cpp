@@ -1,0 +1,208 @@
+#include "weights.h"
+
+#include "error.h"
+#include "page_lock.h"
+#include "processors.h"
+#include "thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace powerinfer {
+
+namespace {
+
+// Below this the page table itself fits into the caches.
+constexpr uint64_t kMinBytes = uint64_t{64} << 20;
+
+// A quarter beyond the copy, for the cache of the attention and for everybody else.
+constexpr uint64_t enough_for(uint64_t n_bytes) {
+    return n_bytes + n_bytes / 4;
+}
+
+// Large enough to be read in one go, small enough to cancel soon and to spread over threads.
+constexpr size_t kPiece = size_t{16} << 20;
+
+double megabytes(uint64_t n_bytes) {
+    return static_cast<double>(n_bytes) / 1e6;
+}
+
+// Of all tensors; a file without any may end before its data would begin.
+uint64_t data_bytes(const GgufFile& file) {
+    return file.file_bytes() - std::min(file.file_bytes(), file.data_offset());
+}
+
+// Why the weights of `file` stay where they are; empty where they are to be copied.
+std::string reason_against(const GgufFile& file, Repack repack) {
+    if (!file.file().is_mapped()) {
+        return "the container is in memory already";
+    }
+    if (data_bytes(file) == 0) {
+        return "the file has no weights";
+    }
+    switch (repack) {
+    case Repack::never:
+        return "repack is never";
+    case Repack::always:
+        return {};
+    case Repack::automatic:
+        break;
+    }
+    return reason_to_stay_mapped(data_bytes(file), SystemMemory::now());
+}
+
+} // namespace
+
+std::string reason_to_stay_mapped(uint64_t n_bytes, const SystemMemory& memory) {
+    if (n_bytes <= kMinBytes) {
+        return format_message(
+            "%.1f MB of weights are too few to gain from large pages (more than %.1f MB)",
+            megabytes(n_bytes),
+            megabytes(kMinBytes)
+        );
+    }
+    if (!memory.has_large_pages) {
+        return "this process gets no large pages from the system";
+    }
+    if (!memory.available_bytes.has_value()) {
+        return "the system does not tell how much memory is available";
+    }
+    if (*memory.available_bytes < enough_for(n_bytes)) {
+        return format_message(
+            "a copy of %.1f MB wants %.1f MB of available memory, there are %.1f MB",
+            megabytes(n_bytes),
+            megabytes(enough_for(n_bytes)),
+            megabytes(*memory.available_bytes)
+        );
+    }
+    return {};
+}
+
+Weights::Weights(std::shared_ptr<const GgufFile> file, const WeightOptions& options)
+    : file_(std::move(file)), options_(options), reason_(reason_against(*file_, options.repack)),
+      base_(file_->file().bytes().data()) {
+    if (!reason_.empty()) {
+        return;
+    }
+    try {
+        allocate_copy();
+    } catch (const Error& error) { // a limit of this process that the system does not tell
+        if (options.repack == Repack::always) {
+            throw;
+        }
+        reason_ = error.what();
+    }
+}
+
+Weights::~Weights() {
+    if (is_locked_) {
+        unlock_pages(copied());
+    }
+}
+
+void Weights::allocate_copy() {
+    const uint64_t n_bytes = data_bytes(*file_);
+    const std::optional<uint64_t> available = SystemMemory::now().available_bytes;
+    PI_CHECK(
+        n_bytes <= available.value_or(n_bytes),
+        out_of_memory,
+        "a copy of the weights wants %llu bytes of memory, %llu are available; free some, or load "
+        "with repack never",
+        static_cast<unsigned long long>(n_bytes),
+        static_cast<unsigned long long>(available.value_or(0))
+    );
+    copy_ = Buffer::allocate_large(static_cast<size_t>(file_->file_bytes()));
+    base_ = copy_.data();
+    copied_bytes_ = n_bytes;
+}
+
+void Weights::fill_copy(const LoadProgress& progress) {
+    const MappedFile& file = file_->file();
+    const auto begin = static_cast<size_t>(file_->data_offset());
+    const size_t n_bytes = copy_.n_bytes() - begin;
+    // Pieces begin at large pages, so that no page is filled by two threads.
+    const size_t first = begin / kPiece;
+    const size_t n_pieces = (copy_.n_bytes() + kPiece - 1) / kPiece - first;
+    size_t reported = 0;
+    const auto report = [&](size_t so_far) {
+        reported = so_far;
+        PI_CHECK(
+            progress(so_far, n_bytes),
+            cancelled,
+            "copying the weights was stopped after %zu of %zu bytes",
+            so_far,
+            n_bytes
+        );
+    };
+    std::atomic<size_t> done{0};
+    std::atomic<bool> is_stopped{false};
+    std::exception_ptr failure;
+    std::mutex failing;
+    const auto copy_piece = [&](size_t piece, int worker) {
+        const size_t from = std::max(begin, piece * kPiece);
+        const size_t n = std::min(copy_.n_bytes(), (piece + 1) * kPiece) - from;
+        file.read(from, copy_.bytes().subspan(from, n));
+        const size_t so_far = done.fetch_add(n) + n;
+        if (worker == 0) { // the caller's thread
+            report(so_far);
+        }
+    };
+    ThreadPool pool(std::min<int>(physical_cores(), static_cast<int>(n_pieces)));
+    pool.parallel_for(static_cast<int64_t>(n_pieces), 1, [&](int64_t i, int64_t, int worker) {
+        try {
+            if (!is_stopped.load()) {
+                copy_piece(first + static_cast<size_t>(i), worker);
+            }
+        } catch (...) {
+            const std::lock_guard lock(failing);
+            failure = std::current_exception();
+            is_stopped.store(true);
+        }
+    });
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
+    if (reported < n_bytes) { // another thread had the last piece
+        report(n_bytes);
+    }
+}
+
+void Weights::make_resident(const LoadProgress& progress, const Log& log) {
+    if (copied_bytes_ > 0) {
+        const auto start = std::chrono::steady_clock::now();
+        fill_copy(progress);
+        file_->file().release_pages(static_cast<size_t>(file_->data_offset()));
+        const std::chrono::nanoseconds elapsed = std::chrono::steady_clock::now() - start;
+        copy_ns_ = static_cast<uint64_t>(elapsed.count());
+        log(LogLevel::info,
+            format_message(
+                "weights copied into large pages: %.1f MB in %.3f s",
+                megabytes(copied_bytes_),
+                static_cast<double>(copy_ns_) * 1e-9
+            ));
+    } else {
+        log(LogLevel::info, "weights stay in the file: " + reason_);
+        if (options_.prefetch || options_.lock) {
+            file_->file().prefetch(progress);
+        }
+    }
+    if (options_.lock) {
+        lock();
+    }
+}
+
+void Weights::lock() {
+    if (copied_bytes_ == 0) {
+        file_->file().lock();
+        return;
+    }
+    lock_pages(copied());
+    is_locked_ = true;
+}
+
+} // namespace powerinfer

@@ -1,0 +1,79 @@
+// Where a model's weights lie: in the mapped file, or in a copy of its tensor data in large pages.
+//
+// Sparse rows of a mapped file cost a walk of the page table each; in pages of 2 MiB they do not.
+// The copy keeps the file's own layout and offsets, so nothing but the base changes.
+#pragma once
+
+#include "buffer.h"
+#include "gguf.h"
+#include "log.h"
+#include "system_memory.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace powerinfer {
+
+// Same numbers as PI_REPACK_*.
+enum class Repack : uint32_t { automatic = 0, always = 1, never = 2 };
+
+struct WeightOptions {
+    Repack repack = Repack::automatic;
+    bool prefetch = false; // reads a mapped file in; a copy is read in anyway
+    bool lock = false;     // implies prefetch
+};
+
+// Bytes made ready so far and in all; false stops.
+using LoadProgress = std::function<bool(uint64_t done, uint64_t total)>;
+
+// Immutable once make_resident() has returned. Each has its own copy: share the model instead.
+class Weights {
+public:
+    // Decides, and takes the memory for a copy, still empty. Repack::always throws
+    // Error(out_of_memory) when there is too little; a container that is in memory already is not
+    // copied even so.
+    Weights(std::shared_ptr<const GgufFile> file, const WeightOptions& options);
+    ~Weights();
+    Weights(const Weights&) = delete;
+    Weights& operator=(const Weights&) = delete;
+
+    // Makes the bytes ready as the options say, on as many threads as there are cores. `progress`
+    // is called on this thread. Throws Error(cancelled), Error(io) when the file became shorter, or
+    // Error(out_of_memory) when the memory cannot be locked.
+    void make_resident(const LoadProgress& progress, const Log& log);
+
+    const GgufFile& file() const noexcept { return *file_; }
+    // Of a tensor of the file; the bytes are there after make_resident().
+    const std::byte* data(const TensorInfo& tensor) const noexcept { return base_ + tensor.offset; }
+
+    uint64_t copied_bytes() const noexcept { return copied_bytes_; } // 0: mapped
+    uint64_t copy_ns() const noexcept { return copy_ns_; }
+    // Why the weights stay where they are; empty when they are copied.
+    const std::string& reason() const noexcept { return reason_; }
+
+private:
+    void allocate_copy();
+    void fill_copy(const LoadProgress& progress);
+    void lock();
+    std::span<const std::byte> copied() const noexcept {
+        return copy_.bytes().subspan(static_cast<size_t>(file_->data_offset()));
+    }
+
+    std::shared_ptr<const GgufFile> file_;
+    WeightOptions options_;
+    std::string reason_;
+    Buffer copy_; // as long as the file, so that offsets stay; its header is never touched
+    const std::byte* base_;
+    uint64_t copied_bytes_ = 0;
+    uint64_t copy_ns_ = 0;
+    bool is_locked_ = false; // the copy
+};
+
+// Why Repack::automatic leaves `n_bytes` of tensor data mapped; empty where a copy pays.
+std::string reason_to_stay_mapped(uint64_t n_bytes, const SystemMemory& memory);
+
+} // namespace powerinfer

@@ -379,7 +379,7 @@ pub struct pi_model_info {
     pub repacked_bytes: u64,
     /// that the copy took
     pub repack_ns: u64,
-    /// why nothing was copied, else ""
+    /// why nothing was copied, else ""; lives as long as the model
     pub repack_reason: *const ::core::ffi::c_char,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]

@@ -34,7 +34,7 @@ pub const PI_STRATEGY_DENSE: pi_strategy = 1;
 pub const PI_STRATEGY_EXACT: pi_strategy = 2;
 /// only neurons that the predictor selects, gate first among them
 pub const PI_STRATEGY_PREDICTOR: pi_strategy = 3;
-/// for each layer the fastest by measurement: the predictor or not for all batches alike,              dense or exact for each; pi_rates and pi_layer_plan
+/// what is fastest by measurement: see "the strategy auto"
 pub const PI_STRATEGY_AUTO: pi_strategy = 4;
 pub const PI_LOG_ERROR: pi_log_level = 1;
 pub const PI_LOG_WARN: pi_log_level = 2;

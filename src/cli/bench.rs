@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use powerinfer::synthetic::{CachedModel, Preset, WeightType, Workload, WorkloadRun};
-use powerinfer::{Model, SessionOptions};
+use powerinfer::{Model, Session, SessionOptions, Strategy};
 use serde::Serialize;
 
 use super::exit::{self, Exit};
@@ -79,12 +79,21 @@ struct Results {
     active: Option<f64>,
     model: String,
     strategy: &'static str,
+    layers: Layers,
     threads: u32,
     prompt: u32,
     r#gen: u32,
     sequences: u32,
     repeat: u32,
     cpu: &'static str,
+}
+
+/// How many layers would compute one token in which way, after the last run.
+#[derive(Debug, Default, Serialize)]
+struct Layers {
+    dense: u32,
+    exact: u32,
+    predictor: u32,
 }
 
 /// Measures and prints.
@@ -170,6 +179,7 @@ fn measure(args: &Args, path: &Path, synthetic: Option<CachedModel>) -> anyhow::
         active: synthetic.map(|synthetic| synthetic.active_share),
         model: model.info().name.clone(),
         strategy: model.info().strategy.name(),
+        layers: Layers::of(&session)?,
         threads,
         prompt: args.prompt,
         r#gen: args.r#gen,
@@ -207,6 +217,21 @@ fn physical_cores() -> u32 {
     u32::try_from(usable.min(num_cpus::get_physical())).unwrap_or(1).max(1)
 }
 
+impl Layers {
+    fn of(session: &Session) -> anyhow::Result<Self> {
+        let mut layers = Self::default();
+        for layer in 0..session.model().info().n_layers {
+            match session.layer_stats(layer)?.strategy {
+                Strategy::Dense => layers.dense += 1,
+                Strategy::Exact => layers.exact += 1,
+                Strategy::Predictor => layers.predictor += 1,
+                other => anyhow::bail!("layer {layer} is computed by `{other}`: report this bug"),
+            }
+        }
+        Ok(layers)
+    }
+}
+
 impl Results {
     fn to_text(&self) -> String {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
@@ -217,6 +242,10 @@ impl Results {
         let rows = [
             ("model", self.model.clone()),
             ("strategy", format!("{}, {} threads, {}", self.strategy, self.threads, self.cpu)),
+            ("layers", {
+                let Layers { dense, exact, predictor } = self.layers;
+                format!("{dense} dense, {exact} exact, {predictor} predictor")
+            }),
             ("decode", format!("{:.2} tok/s", self.decode_tokens_per_second)),
             ("prefill", format!("{:.2} tok/s", self.prefill_tokens_per_second)),
             ("bytes per token", format!("{:.3} MB", self.bytes_per_token / 1e6)),

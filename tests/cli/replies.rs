@@ -63,6 +63,37 @@ fn greedy_text_does_not_depend_on_threads_or_strategy() {
 }
 
 #[test]
+fn auto_measures_once_and_repeats_a_text() {
+    let folder = TempDir::new().unwrap();
+    let config = policy(
+        &folder,
+        &format!(
+            "model_path: {DEMO}\ngeneration: {{max_tokens: 60, temperature: 0}}\n\
+             runtime: {{gpu: \"off\", sparsity: auto}}\n"
+        ),
+    );
+    let cache = folder.path().join("cache");
+    let story = |start: &[&str], more: &[&str]| {
+        let mut command = powerinfer(&[start, &["-p", "One day"], more].concat());
+        let output = command.env("XDG_CACHE_HOME", &cache).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        stdout(&output)
+    };
+    let of_model = ["-m", DEMO, "-n", "60", "--temp", "0", "--strategy", "auto"];
+    let wanted = story(&of_model, &["-t", "1"]);
+    let kept = || std::fs::read_dir(cache.join("powerinfer/tuning")).unwrap().count();
+    assert_eq!(kept(), 1);
+    for more in [&["-t", "1"][..], &["-t", "2"], &["-b", "3"]] {
+        assert_eq!(story(&of_model, more), wanted, "{more:?}");
+    }
+    assert_eq!(story(&["-c", text(&config)], &[]), wanted, "the same from a policy");
+    assert_eq!(kept(), 1);
+    // Another threshold selects other neurons: what was measured does not hold.
+    story(&of_model, &["--sparse-threshold", "0.5"]);
+    assert_eq!(kept(), 2);
+}
+
+#[test]
 fn a_seed_repeats_a_text_and_flags_win_over_the_policy() {
     let folder = TempDir::new().unwrap();
     let policy = policy(

@@ -144,6 +144,7 @@ fn bench_has_every_key() {
         ("shape", Value::from("tiny")),
         ("type", "q4_0".into()),
         ("strategy", "exact".into()),
+        ("layers", serde_json::json!({"dense": 0, "exact": 2, "predictor": 0})),
         ("prompt", 8.into()),
         ("gen", 4.into()),
         ("sequences", 2.into()),
@@ -152,6 +153,18 @@ fn bench_has_every_key() {
     }
     assert!((results["active_share"].as_f64().unwrap() - 0.2).abs() < 0.05, "{results}");
     assert!(results["threads"].as_u64().unwrap() >= 1 && results["cpu"].is_string(), "{results}");
+}
+
+#[test]
+fn bench_tells_what_auto_decided() {
+    let arguments = ["bench", "--json", "--prompt", "8", "--gen", "4", "--strategy", "auto"];
+    let output = run(&arguments);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let results = json(&output);
+    assert_eq!(results["strategy"], "auto");
+    let layers = results["layers"].as_object().unwrap();
+    let sum: u64 = layers.values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!((layers.len(), sum), (3, 2), "{results}");
 }
 
 #[test]

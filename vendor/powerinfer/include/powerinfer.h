@@ -153,9 +153,7 @@ typedef uint32_t pi_strategy;
 #define PI_STRATEGY_EXACT 2u /* gate (ungated: up) first, the rest of a neuron only if it fires */
 #define PI_STRATEGY_PREDICTOR                                                                      \
     3u /* only neurons that the predictor selects, gate first among them */
-#define PI_STRATEGY_AUTO                                                                           \
-    4u /* for each layer the fastest by measurement: the predictor or not for all batches alike,   \
-          dense or exact for each; pi_rates and pi_layer_plan */
+#define PI_STRATEGY_AUTO 4u /* what is fastest by measurement: see "the strategy auto" */
 
 typedef uint32_t pi_log_level;
 #define PI_LOG_ERROR 1u
@@ -217,6 +215,8 @@ PI_API void pi_model_get_info(const pi_model* model, pi_model_info* out);
 
 /* ---- the strategy auto ----
  *
+ * Each layer uses its predictor or does not, for all batches alike, as its plan says; the rest is
+ * decided for each layer and batch, and changes no bit: dense or exact, rows listed or masked.
  * Two measurements, each about 0.1 s, that a caller makes once and may keep: contexts of models
  * with PI_STRATEGY_AUTO want both. Contexts whose layer plans use the same predictors give the same
  * bits, whatever the rates and the shares. Both fail with PI_ERROR_INVALID_ARGUMENT for other

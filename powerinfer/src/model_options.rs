@@ -27,7 +27,8 @@ pub enum Strategy {
     /// never, and is dense or exact for each batch. The first session of a model on a machine takes
     /// a fraction of a second longer; what it measures is kept in `powerinfer/tuning` below
     /// `XDG_CACHE_HOME` or the usual folder for caches, so that the same layers use their
-    /// predictors, and the tokens are the same, from then on.
+    /// predictors, and the tokens are the same, from then on. A model whose activations are never
+    /// exactly zero is dense: there is nothing to decide.
     Auto,
 }
 

@@ -136,8 +136,8 @@ impl Tuner {
 
     fn path(&self, key: &Key) -> Option<PathBuf> {
         let host = Sha256::digest(format!("{} {}", key.processor, key.operators));
-        let host: String = host.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Some(self.folder.as_ref()?.join(format!("{}-{host}.json", key.fingerprint)))
+        let host = u32::from_be_bytes([host[0], host[1], host[2], host[3]]);
+        Some(self.folder.as_ref()?.join(format!("{}-{host:08x}.json", key.fingerprint)))
     }
 }
 

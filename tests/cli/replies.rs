@@ -72,25 +72,27 @@ fn auto_measures_once_and_repeats_a_text() {
              runtime: {{gpu: \"off\", sparsity: auto}}\n"
         ),
     );
-    let cache = folder.path().join("cache");
-    let story = |start: &[&str], more: &[&str]| {
+    let story = |cache: &str, start: &[&str], more: &[&str]| {
         let mut command = powerinfer(&[start, &["-p", "One day"], more].concat());
-        let output = command.env("XDG_CACHE_HOME", &cache).output().unwrap();
+        let output = command.env("XDG_CACHE_HOME", folder.path().join(cache)).output().unwrap();
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         stdout(&output)
     };
+    let kept = |cache: &str| {
+        let tuning = folder.path().join(cache).join("powerinfer/tuning");
+        std::fs::read_dir(tuning).unwrap().count()
+    };
     let of_model = ["-m", DEMO, "-n", "60", "--temp", "0", "--strategy", "auto"];
-    let wanted = story(&of_model, &["-t", "1"]);
-    let kept = || std::fs::read_dir(cache.join("powerinfer/tuning")).unwrap().count();
-    assert_eq!(kept(), 1);
-    for more in [&["-t", "1"][..], &["-t", "2"], &["-b", "3"]] {
-        assert_eq!(story(&of_model, more), wanted, "{more:?}");
+    for (cache, start) in [("model", &of_model[..]), ("policy", &["-c", text(&config)])] {
+        let wanted = story(cache, start, &["-t", "1"]);
+        for more in [&["-t", "1"][..], &["-t", "2"], &["--batch", "3"]] {
+            assert_eq!(story(cache, start, more), wanted, "{cache} {more:?}");
+        }
+        assert_eq!(kept(cache), 1);
     }
-    assert_eq!(story(&["-c", text(&config)], &[]), wanted, "the same from a policy");
-    assert_eq!(kept(), 1);
     // Another threshold selects other neurons: what was measured does not hold.
-    story(&of_model, &["--sparse-threshold", "0.5"]);
-    assert_eq!(kept(), 2);
+    story("model", &of_model, &["--sparse-threshold", "0.5"]);
+    assert_eq!(kept("model"), 2);
 }
 
 #[test]

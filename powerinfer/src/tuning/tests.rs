@@ -119,7 +119,7 @@ fn other_models_have_other_files() {
     let folder = tempfile::tempdir().unwrap();
     let tiny = SyntheticSpec::preset(Preset::Tiny);
     for seed in [1, 2] {
-        let model = handle(&SyntheticSpec { seed, ..tiny.clone() });
+        let model = handle(&SyntheticSpec { seed, ..tiny });
         Tuner::in_folder(folder.path().to_owned()).tuning(&model, 1).unwrap();
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);

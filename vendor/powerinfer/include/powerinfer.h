@@ -152,7 +152,7 @@ typedef uint32_t pi_strategy;
 #define PI_STRATEGY_DENSE 1u /* reads every neuron */
 #define PI_STRATEGY_EXACT 2u /* gate (ungated: up) first, the rest of a neuron only if it fires */
 #define PI_STRATEGY_PREDICTOR                                                                      \
-    3u /* only neurons that the predictor selects, gate first among them */
+    3u                      /* only neurons that the predictor selects, gate first among them */
 #define PI_STRATEGY_AUTO 4u /* what is fastest by measurement: see "the strategy auto" */
 
 typedef uint32_t pi_log_level;

@@ -34,6 +34,8 @@ pub const PI_STRATEGY_DENSE: pi_strategy = 1;
 pub const PI_STRATEGY_EXACT: pi_strategy = 2;
 /// only neurons that the predictor selects, gate first among them
 pub const PI_STRATEGY_PREDICTOR: pi_strategy = 3;
+/// what is fastest by measurement: see "the strategy auto"
+pub const PI_STRATEGY_AUTO: pi_strategy = 4;
 /// where it pays and memory allows: see pi_model_info.repack_reason
 pub const PI_REPACK_AUTO: u32 = 0;
 /// fails with PI_ERROR_OUT_OF_MEMORY rather than not
@@ -284,7 +286,8 @@ pub struct pi_model_options {
     pub prefetch: u32,
     /// 1: lock the weights in memory (implies prefetch)
     pub lock_memory: u32,
-    /// for `predictor` only; NaN (default): the file's, or 0
+    /** for `predictor`, and `auto` with a predictor; NaN (default): the
+file's, or 0*/
     pub sparse_threshold: f32,
     /// containers from memory are never copied a second time
     pub repack: pi_repack,
@@ -345,7 +348,8 @@ impl Default for pi_model_options {
 #[derive(Debug, Copy, Clone)]
 pub struct pi_model_info {
     pub struct_size: u32,
-    /// resolved: never PI_STRATEGY_DEFAULT
+    /** resolved: never PI_STRATEGY_DEFAULT; AUTO only where something is left
+to decide, else DENSE*/
     pub strategy: pi_strategy,
     pub n_layers: u32,
     /// width of the residual stream
@@ -468,13 +472,111 @@ impl Default for pi_model_info {
         }
     }
 }
+/** Bytes per second, counted as if the stage had read its matrices whole. "Test" has the gate matrix
+ (ungated: up), "rest" the others, "predict" fc1 and fc2. "Low" and "high": with 1/8 and 5/8 of
+ the neurons listed (test) or not zero (rest).*/
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct pi_stage_rates {
+    /// 0 without a predictor
+    pub predict: f64,
+    pub test_all: f64,
+    pub test_listed_low: f64,
+    pub test_listed_high: f64,
+    pub rest_all_low: f64,
+    pub rest_all_high: f64,
+    pub rest_listed_low: f64,
+    pub rest_listed_high: f64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of pi_stage_rates"][::core::mem::size_of::<pi_stage_rates>() - 64usize];
+    ["Alignment of pi_stage_rates"][::core::mem::align_of::<pi_stage_rates>() - 8usize];
+    [
+        "Offset of field: pi_stage_rates::predict",
+    ][::core::mem::offset_of!(pi_stage_rates, predict) - 0usize];
+    [
+        "Offset of field: pi_stage_rates::test_all",
+    ][::core::mem::offset_of!(pi_stage_rates, test_all) - 8usize];
+    [
+        "Offset of field: pi_stage_rates::test_listed_low",
+    ][::core::mem::offset_of!(pi_stage_rates, test_listed_low) - 16usize];
+    [
+        "Offset of field: pi_stage_rates::test_listed_high",
+    ][::core::mem::offset_of!(pi_stage_rates, test_listed_high) - 24usize];
+    [
+        "Offset of field: pi_stage_rates::rest_all_low",
+    ][::core::mem::offset_of!(pi_stage_rates, rest_all_low) - 32usize];
+    [
+        "Offset of field: pi_stage_rates::rest_all_high",
+    ][::core::mem::offset_of!(pi_stage_rates, rest_all_high) - 40usize];
+    [
+        "Offset of field: pi_stage_rates::rest_listed_low",
+    ][::core::mem::offset_of!(pi_stage_rates, rest_listed_low) - 48usize];
+    [
+        "Offset of field: pi_stage_rates::rest_listed_high",
+    ][::core::mem::offset_of!(pi_stage_rates, rest_listed_high) - 56usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct pi_rates {
+    pub struct_size: u32,
+    /// that were measured with
+    pub n_threads: u32,
+    /// for one token
+    pub one: pi_stage_rates,
+    /// for 16 tokens
+    pub many: pi_stage_rates,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of pi_rates"][::core::mem::size_of::<pi_rates>() - 136usize];
+    ["Alignment of pi_rates"][::core::mem::align_of::<pi_rates>() - 8usize];
+    [
+        "Offset of field: pi_rates::struct_size",
+    ][::core::mem::offset_of!(pi_rates, struct_size) - 0usize];
+    [
+        "Offset of field: pi_rates::n_threads",
+    ][::core::mem::offset_of!(pi_rates, n_threads) - 4usize];
+    ["Offset of field: pi_rates::one"][::core::mem::offset_of!(pi_rates, one) - 8usize];
+    [
+        "Offset of field: pi_rates::many",
+    ][::core::mem::offset_of!(pi_rates, many) - 72usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct pi_layer_plan {
+    pub struct_size: u32,
+    pub uses_predictor: u32,
+    /// of the neurons, for one token; where decisions begin
+    pub active_share: f64,
+    /// likewise; 0 without a predictor
+    pub candidate_share: f64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of pi_layer_plan"][::core::mem::size_of::<pi_layer_plan>() - 24usize];
+    ["Alignment of pi_layer_plan"][::core::mem::align_of::<pi_layer_plan>() - 8usize];
+    [
+        "Offset of field: pi_layer_plan::struct_size",
+    ][::core::mem::offset_of!(pi_layer_plan, struct_size) - 0usize];
+    [
+        "Offset of field: pi_layer_plan::uses_predictor",
+    ][::core::mem::offset_of!(pi_layer_plan, uses_predictor) - 4usize];
+    [
+        "Offset of field: pi_layer_plan::active_share",
+    ][::core::mem::offset_of!(pi_layer_plan, active_share) - 8usize];
+    [
+        "Offset of field: pi_layer_plan::candidate_share",
+    ][::core::mem::offset_of!(pi_layer_plan, candidate_share) - 16usize];
+};
 #[repr(C)]
 #[derive(Debug)]
 pub struct pi_context {
     _unused: [u8; 0],
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Debug, Copy, Clone)]
 pub struct pi_context_options {
     pub struct_size: u32,
     /// tokens that the KV cache holds, all sequences together; 0: the trained length
@@ -487,21 +589,26 @@ pub struct pi_context_options {
     pub n_threads: u32,
     /// GGML id: 1 = F16 (default), 0 = F32
     pub kv_dtype: u32,
-    /// 1: with `predictor`, also compute every neuron to count misses (slow)
+    /** 1: in layers that use a predictor, also compute every neuron to count misses
+(slow)*/
     pub audit: u32,
     /** Bits that activations are rounded to before they meet quantised weights: 16 (default), which
  keeps logits right to the weights' own rounding, or 8, which is faster for prompts and for
  many sequences.*/
     pub activation_bits: u32,
+    /// for `auto` only, which wants both; copied. Of as many threads
+    pub rates: *const pi_rates,
+    /// (n_layers,)
+    pub layer_plans: *const pi_layer_plan,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of pi_context_options",
-    ][::core::mem::size_of::<pi_context_options>() - 32usize];
+    ][::core::mem::size_of::<pi_context_options>() - 48usize];
     [
         "Alignment of pi_context_options",
-    ][::core::mem::align_of::<pi_context_options>() - 4usize];
+    ][::core::mem::align_of::<pi_context_options>() - 8usize];
     [
         "Offset of field: pi_context_options::struct_size",
     ][::core::mem::offset_of!(pi_context_options, struct_size) - 0usize];
@@ -526,7 +633,22 @@ const _: () = {
     [
         "Offset of field: pi_context_options::activation_bits",
     ][::core::mem::offset_of!(pi_context_options, activation_bits) - 28usize];
+    [
+        "Offset of field: pi_context_options::rates",
+    ][::core::mem::offset_of!(pi_context_options, rates) - 32usize];
+    [
+        "Offset of field: pi_context_options::layer_plans",
+    ][::core::mem::offset_of!(pi_context_options, layer_plans) - 40usize];
 };
+impl Default for pi_context_options {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 /** One unit of work: n_tokens tokens, any mix of sequences. Tokens of one sequence stand in order,
  and their positions continue that sequence: first its length, then one more each.*/
 pub type pi_output = u8;
@@ -669,7 +791,8 @@ const _: () = {
 #[derive(Debug, Default, Copy, Clone)]
 pub struct pi_layer_stats {
     pub struct_size: u32,
-    pub reserved: u32,
+    /// how the layer would compute one token now: never DEFAULT or AUTO
+    pub strategy: pi_strategy,
     pub neurons_total: u64,
     pub neurons_candidate: u64,
     pub neurons_active: u64,
@@ -682,8 +805,8 @@ const _: () = {
         "Offset of field: pi_layer_stats::struct_size",
     ][::core::mem::offset_of!(pi_layer_stats, struct_size) - 0usize];
     [
-        "Offset of field: pi_layer_stats::reserved",
-    ][::core::mem::offset_of!(pi_layer_stats, reserved) - 4usize];
+        "Offset of field: pi_layer_stats::strategy",
+    ][::core::mem::offset_of!(pi_layer_stats, strategy) - 4usize];
     [
         "Offset of field: pi_layer_stats::neurons_total",
     ][::core::mem::offset_of!(pi_layer_stats, neurons_total) - 8usize];
@@ -777,6 +900,24 @@ unsafe extern "C" {
     ) -> *mut pi_error;
     pub fn pi_model_free(model: *mut pi_model);
     pub fn pi_model_get_info(model: *const pi_model, out: *mut pi_model_info);
+    /// Threads that a context has by default: one per physical core that this process may use.
+    pub fn pi_default_threads() -> u32;
+    /** A number for everything that decides rates and shares but the processor: tensors, samples of
+ their data, thresholds and the build of this library.*/
+    pub fn pi_model_fingerprint(model: *const pi_model) -> u64;
+    /// Times the stages of a feed-forward on the model's own weights. n_threads 0: the default.
+    pub fn pi_model_measure_rates(
+        model: *const pi_model,
+        n_threads: u32,
+        out: *mut pi_rates,
+    ) -> *mut pi_error;
+    /** Computes a few tokens to see which neurons fire, and decides which layers use their predictor.
+ `out` has n_layers elements, each with its struct_size.*/
+    pub fn pi_model_plan_layers(
+        model: *const pi_model,
+        rates: *const pi_rates,
+        out: *mut pi_layer_plan,
+    ) -> *mut pi_error;
     pub fn pi_context_options_init(options: *mut pi_context_options);
     pub fn pi_context_new(
         model: *const pi_model,

@@ -25,6 +25,7 @@
 #![deny(unsafe_code)]
 
 mod batch;
+mod cache_folder;
 mod dtype;
 mod error;
 #[expect(unsafe_code, reason = "the one place that calls the C ABI")]
@@ -42,6 +43,7 @@ mod sampling;
 mod session;
 pub mod synthetic;
 mod text;
+mod tuning;
 
 pub use batch::{Batch, BatchToken, Output, Token};
 pub use dtype::{DType, cpu_name, measure_read_bandwidth};
@@ -55,8 +57,7 @@ pub use model_options::{LoadProgress, ModelOptions, Strategy, UnknownStrategy};
 pub use policy::{
     Audit, CacheMode, Checksum, ChecksumOutcome, Engine, Fact, Generation as GenerationSection,
     GpuMode, HostInfo, KvType, Metadata as MetadataSection, ModelFacts, Place, Policy, PolicyError,
-    PolicyNote, Repack, Runtime, Sparsity, SparsityFacts, SparsityStrategy, Timeout,
-    verify_checksum,
+    PolicyNote, Repack, Runtime, Sparsity, SparsityFacts, Timeout, verify_checksum,
 };
 pub use sampling::{
     Mirostat, Sampled, Sampler, SamplerKind, Sampling, SamplingError, TokenLogprob,

@@ -9,13 +9,14 @@ use once_cell::sync::OnceCell;
 
 use crate::batch::Token;
 use crate::error::Error;
-use crate::ffi::{CoreErrorKind, LoadHooks, LogLevel, ModelHandle};
+use crate::ffi::{CoreError, CoreErrorKind, LoadHooks, LogLevel, ModelHandle, Tuning};
 use crate::file::GgufFile;
 use crate::model_options::{ModelOptions, Strategy};
 use crate::model_text;
 use crate::report::Identity;
 use crate::session::{Session, SessionOptions};
 use crate::text::{ChatTemplate, Tokenizer};
+use crate::tuning::Tuner;
 
 /// Immutable weights, ready to run. Cheap to clone, and shared between threads freely.
 ///
@@ -45,6 +46,7 @@ struct Inner {
     info: ModelInfo,
     load_time: Duration,
     identity: Arc<Identity>,
+    tuner: Tuner,
     text: OnceCell<TextSide>,
     chat_template: OnceCell<ChatTemplate>,
 }
@@ -180,6 +182,7 @@ impl Model {
             info,
             load_time,
             identity: Arc::new(identity),
+            tuner: Tuner::of_user(),
             text: OnceCell::new(),
             chat_template: OnceCell::new(),
         };
@@ -239,6 +242,14 @@ impl Model {
 
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.inner.identity
+    }
+
+    /// What a session with so many threads decides by; `None` unless there is something to decide.
+    pub(crate) fn tuning(&self, threads: u32) -> Result<Option<Tuning>, CoreError> {
+        if self.info().strategy != Strategy::Auto {
+            return Ok(None);
+        }
+        self.inner.tuner.tuning(self.handle(), threads).map(Some)
     }
 
     pub(crate) fn handle(&self) -> &ModelHandle {

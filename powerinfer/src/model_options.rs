@@ -8,7 +8,10 @@ use crate::ffi::ModelSettings;
 use crate::policy::Repack;
 
 /// How feed-forward layers are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Strategy {
@@ -21,6 +24,13 @@ pub enum Strategy {
     Exact,
     /// Reads only neurons that the predictor selects, the gate first.
     Predictor,
+    /// What measurements on this machine say is fastest: each layer uses its predictor always or
+    /// never, and is dense or exact for each batch. The first session of a model on a machine takes
+    /// a fraction of a second longer; what it measures is kept in `powerinfer/tuning` below
+    /// `XDG_CACHE_HOME` or the usual folder for caches, so that the same layers use their
+    /// predictors, and the tokens are the same, from then on. A model whose activations are never
+    /// exactly zero is dense: there is nothing to decide.
+    Auto,
 }
 
 impl Strategy {
@@ -31,6 +41,7 @@ impl Strategy {
             Self::Dense => "dense",
             Self::Exact => "exact",
             Self::Predictor => "predictor",
+            Self::Auto => "auto",
         }
     }
 
@@ -40,15 +51,17 @@ impl Strategy {
             Self::Dense => powerinfer_sys::PI_STRATEGY_DENSE,
             Self::Exact => powerinfer_sys::PI_STRATEGY_EXACT,
             Self::Predictor => powerinfer_sys::PI_STRATEGY_PREDICTOR,
+            Self::Auto => powerinfer_sys::PI_STRATEGY_AUTO,
         }
     }
 
-    /// The strategy of a loaded model, which is one of the three.
+    /// The strategy of a loaded model or of a layer, which is not the default.
     pub(crate) fn from_resolved(raw: u32) -> Self {
         match raw {
             powerinfer_sys::PI_STRATEGY_DENSE => Self::Dense,
             powerinfer_sys::PI_STRATEGY_EXACT => Self::Exact,
             powerinfer_sys::PI_STRATEGY_PREDICTOR => Self::Predictor,
+            powerinfer_sys::PI_STRATEGY_AUTO => Self::Auto,
             _ => Self::Default,
         }
     }
@@ -62,7 +75,7 @@ impl fmt::Display for Strategy {
 
 /// A name that is no strategy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown strategy {found:?}: want default, dense, exact or predictor")]
+#[error("unknown strategy {found:?}: want default, dense, exact, predictor or auto")]
 pub struct UnknownStrategy {
     /// The name given.
     pub found: String,
@@ -72,7 +85,7 @@ impl std::str::FromStr for Strategy {
     type Err = UnknownStrategy;
 
     fn from_str(name: &str) -> Result<Self, UnknownStrategy> {
-        [Self::Default, Self::Dense, Self::Exact, Self::Predictor]
+        [Self::Default, Self::Dense, Self::Exact, Self::Predictor, Self::Auto]
             .into_iter()
             .find(|strategy| strategy.name() == name)
             .ok_or_else(|| UnknownStrategy { found: name.to_owned() })
@@ -113,7 +126,7 @@ pub struct ModelOptions {
     /// Whether the weights are copied into memory with large pages, which includes `prefetch`.
     pub repack: Repack,
     /// What a predictor's score must reach; `None` takes the file's own threshold, or 0. A
-    /// threshold for a model that is loaded with another strategy is an error.
+    /// threshold for a model that is loaded with a strategy without predictors is an error.
     pub sparse_threshold: Option<f32>,
     progress: Option<Arc<ProgressFn>>,
 }
@@ -206,7 +219,7 @@ mod tests {
 
     #[test]
     fn strategies_are_read_as_they_are_written() {
-        for name in ["default", "dense", "exact", "predictor"] {
+        for name in ["default", "dense", "exact", "predictor", "auto"] {
             assert_eq!(name.parse::<Strategy>().unwrap().to_string(), name);
         }
         assert!("Dense".parse::<Strategy>().is_err(), "names are lower case");

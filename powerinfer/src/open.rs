@@ -10,7 +10,6 @@ use crate::model::Model;
 use crate::model_options::{ModelOptions, Strategy};
 use crate::policy::{
     CacheMode, Checksum, ChecksumOutcome, HostInfo, ModelFacts, Policy, PolicyError, Repack,
-    SparsityStrategy,
 };
 use crate::report::Identity;
 use crate::session::{GenerateOptions, Session, SessionOptions};
@@ -201,12 +200,9 @@ fn experts(file: &GgufFile) -> Result<u32, Error> {
 
 fn model_options(policy: &Policy, mut options: ModelOptions) -> ModelOptions {
     let sparsity = &policy.runtime.sparsity;
-    options.strategy = match sparsity.strategy {
-        SparsityStrategy::Auto => options.strategy,
-        SparsityStrategy::Dense => Strategy::Dense,
-        SparsityStrategy::Exact => Strategy::Exact,
-        SparsityStrategy::Predictor => Strategy::Predictor,
-    };
+    if sparsity.strategy != Strategy::Default {
+        options.strategy = sparsity.strategy;
+    }
     options.sparse_threshold = sparsity.threshold.or(options.sparse_threshold);
     options.lock_memory |= policy.runtime.lock_memory;
     options.repack = match policy.runtime.repack {

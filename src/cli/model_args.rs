@@ -15,8 +15,8 @@ pub(super) struct LoadArgs {
     /// for sparse files and dense for plain ones].
     #[arg(long, value_parser = strategy())]
     pub(super) strategy: Option<Strategy>,
-    /// Score that selects a neuron, for the strategy `predictor`, which it implies [default: the
-    /// file's own, or 0].
+    /// Score that selects a neuron, for the strategies `auto` and `predictor`, which it implies
+    /// [default: the file's own, or 0].
     #[arg(long, value_name = "SCORE", env = "POWERINFER_SPARSE_THRESHOLD")]
     #[arg(allow_negative_numbers = true)]
     pub(super) sparse_threshold: Option<f32>,
@@ -87,10 +87,11 @@ impl LoadArgs {
             return Err(exit::usage("--sparse-threshold: wanted a finite number"));
         }
         match self.strategy {
-            None | Some(Strategy::Predictor) => Ok(Some(Strategy::Predictor)),
+            None => Ok(Some(Strategy::Predictor)),
+            Some(Strategy::Predictor | Strategy::Auto) => Ok(self.strategy),
             Some(other) => Err(exit::usage(format!(
-                "--sparse-threshold (or POWERINFER_SPARSE_THRESHOLD) is for the strategy \
-                 `predictor`, found `{other}`: leave one of them out"
+                "--sparse-threshold (or POWERINFER_SPARSE_THRESHOLD) is for the strategies \
+                 `predictor` and `auto`, found `{other}`: leave one of them out"
             ))),
         }
     }
@@ -107,6 +108,6 @@ fn repack() -> impl TypedValueParser<Value = Repack> {
 
 /// Reads the name of a strategy.
 pub(super) fn strategy() -> impl TypedValueParser<Value = Strategy> {
-    PossibleValuesParser::new(["dense", "exact", "predictor"])
+    PossibleValuesParser::new(["dense", "exact", "predictor", "auto"])
         .try_map(|name| name.parse::<Strategy>())
 }

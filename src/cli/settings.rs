@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use powerinfer::{
-    CacheMode, GpuMode, HostInfo, Model, ModelFacts, ModelOptions, Policy, PolicyNote,
-    SparsityStrategy, Strategy,
+    CacheMode, GpuMode, HostInfo, Model, ModelFacts, ModelOptions, Policy, PolicyNote, Strategy,
 };
 
 use super::exit;
@@ -80,12 +79,7 @@ impl Settings {
     /// The strategy and threshold of the policy, which has those of the arguments by now.
     fn with_strategy(&self, options: ModelOptions) -> ModelOptions {
         let sparsity = &self.policy.runtime.sparsity;
-        let options = options.strategy(match sparsity.strategy {
-            SparsityStrategy::Auto => Strategy::Default,
-            SparsityStrategy::Dense => Strategy::Dense,
-            SparsityStrategy::Exact => Strategy::Exact,
-            SparsityStrategy::Predictor => Strategy::Predictor,
-        });
+        let options = options.strategy(sparsity.strategy);
         match sparsity.threshold {
             Some(threshold) => options.sparse_threshold(threshold),
             None => options,
@@ -148,17 +142,12 @@ fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
     runtime.lock_memory |= args.load.mlock;
     runtime.repack = args.load.repack().unwrap_or(runtime.repack);
     if let Some(strategy) = args.load.strategy_or_implied()? {
-        let threshold = if strategy == Strategy::Predictor {
+        let threshold = if matches!(strategy, Strategy::Predictor | Strategy::Auto) {
             args.load.sparse_threshold.or(runtime.sparsity.threshold)
         } else {
             None
         };
-        runtime.sparsity.strategy = match strategy {
-            Strategy::Dense => SparsityStrategy::Dense,
-            Strategy::Exact => SparsityStrategy::Exact,
-            Strategy::Predictor => SparsityStrategy::Predictor,
-            _ => SparsityStrategy::Auto,
-        };
+        runtime.sparsity.strategy = strategy;
         runtime.sparsity.threshold = threshold;
     }
     Ok(())

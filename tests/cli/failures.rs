@@ -12,8 +12,11 @@ fn arguments_that_cannot_be_used_are_told_apart() {
         (&["run", "--engine", "vllm"], "known are powerinfer"),
         (&["-p", "x", "--top-p", "3"], "top_p"),
         (&["-p", "x", "-n", "0"], "max_tokens"),
-        (&["-p", "x", "--strategy", "sparse"], "dense, exact, predictor"),
-        (&["-p", "x", "--strategy", "dense", "--sparse-threshold", "0.1"], "predictor"),
+        (&["-p", "x", "--strategy", "sparse"], "dense, exact, predictor, auto"),
+        (
+            &["-p", "x", "--strategy", "dense", "--sparse-threshold", "0.1"],
+            "`predictor` and `auto`",
+        ),
         (&["-p", "x", "--logit-bias", "9"], "TOKEN=VALUE"),
         (&["-p", "x", "--verify"], "--config"),
         (&["-p", "x", "-f", "y"], "cannot be used with"),

@@ -93,6 +93,39 @@ fn greedy_text_does_not_depend_on_threads_or_strategy() {
 }
 
 #[test]
+fn auto_measures_once_and_repeats_a_text() {
+    let folder = TempDir::new().unwrap();
+    let config = policy(
+        &folder,
+        &format!(
+            "model_path: {DEMO}\ngeneration: {{max_tokens: 60, temperature: 0}}\n\
+             runtime: {{gpu: \"off\", sparsity: auto}}\n"
+        ),
+    );
+    let story = |cache: &str, start: &[&str], more: &[&str]| {
+        let mut command = powerinfer(&[start, &["-p", "One day"], more].concat());
+        let output = command.env("XDG_CACHE_HOME", folder.path().join(cache)).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        stdout(&output)
+    };
+    let kept = |cache: &str| {
+        let tuning = folder.path().join(cache).join("powerinfer/tuning");
+        std::fs::read_dir(tuning).unwrap().count()
+    };
+    let of_model = ["-m", DEMO, "-n", "60", "--temp", "0", "--strategy", "auto"];
+    for (cache, start) in [("model", &of_model[..]), ("policy", &["-c", text(&config)])] {
+        let wanted = story(cache, start, &["-t", "1"]);
+        for more in [&["-t", "1"][..], &["-t", "2"], &["--batch", "3"]] {
+            assert_eq!(story(cache, start, more), wanted, "{cache} {more:?}");
+        }
+        assert_eq!(kept(cache), 1);
+    }
+    // Another threshold selects other neurons: what was measured does not hold.
+    story("model", &of_model, &["--sparse-threshold", "0.5"]);
+    assert_eq!(kept("model"), 2);
+}
+
+#[test]
 fn a_seed_repeats_a_text_and_flags_win_over_the_policy() {
     let folder = TempDir::new().unwrap();
     let policy = policy(

@@ -150,6 +150,7 @@ fn bench_has_every_key() {
         ("type", "q4_0".into()),
         ("strategy", "exact".into()),
         ("repacked", cfg!(unix).into()),
+        ("layers", serde_json::json!({"dense": 0, "exact": 2, "predictor": 0})),
         ("prompt", 8.into()),
         ("gen", 4.into()),
         ("sequences", 2.into()),
@@ -226,6 +227,18 @@ fn a_sweep_refuses_what_it_does_not_use_before_it_writes_models() {
         assert!(stderr(&output).contains(wanted), "{arguments:?}: {}", stderr(&output));
         assert!(!stderr(&output).contains("writing"), "{arguments:?}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn bench_tells_what_auto_decided() {
+    let arguments = ["bench", "--json", "--prompt", "8", "--gen", "4", "--strategy", "auto"];
+    let output = run(&arguments);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let results = json(&output);
+    assert_eq!(results["strategy"], "auto");
+    let layers = results["layers"].as_object().unwrap();
+    let sum: u64 = layers.values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!((layers.len(), sum), (3, 2), "{results}");
 }
 
 #[test]

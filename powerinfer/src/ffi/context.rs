@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use powerinfer_sys as sys;
 
 use super::error::check;
-use super::{CoreError, ModelHandle, out_struct};
+use super::{CoreError, ModelHandle, Tuning, out_struct};
 
 /// Counters of a context as the core keeps them.
 pub(crate) type RawStats = sys::pi_stats;
@@ -53,7 +53,20 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl ContextHandle {
-    pub(crate) fn new(model: &ModelHandle, settings: ContextSettings) -> Result<Self, CoreError> {
+    /// `tuning` is for models of the strategy `auto`, and only for them.
+    pub(crate) fn new(
+        model: &ModelHandle,
+        settings: ContextSettings,
+        tuning: Option<&Tuning>,
+    ) -> Result<Self, CoreError> {
+        let rates = tuning.map(|tuning| sys::pi_rates::from(tuning.rates));
+        let layers: Vec<sys::pi_layer_plan> = tuning
+            .map_or(&[][..], |tuning| &tuning.layers)
+            .iter()
+            .map(|&plan| plan.into())
+            .collect();
+        let n_layers = to_usize(model.info().n_layers);
+        assert!(tuning.is_none() || layers.len() == n_layers, "there is a plan for each layer");
         let mut options = out_struct::<sys::pi_context_options>();
         // SAFETY: `options` is a whole pi_context_options of ours.
         unsafe { sys::pi_context_options_init(&raw mut options) };
@@ -64,9 +77,12 @@ impl ContextHandle {
         options.kv_dtype = settings.kv_dtype;
         options.activation_bits = settings.activation_bits;
         options.audit = u32::from(settings.audit);
+        options.rates = rates.as_ref().map_or(ptr::null(), ptr::from_ref);
+        options.layer_plans = tuning.map_or(ptr::null(), |_| layers.as_ptr());
 
         let mut out = ptr::null_mut();
-        // SAFETY: the model is alive; `options` and `out` outlive the call.
+        // SAFETY: the model is alive; `options`, `rates`, the plans, of which there are n_layers, and
+        // `out` outlive the call.
         check(unsafe { sys::pi_context_new(model.as_ptr(), &raw const options, &raw mut out) })?;
         let context = NonNull::new(out).expect("a call without error has written its result");
         let info = model.info();

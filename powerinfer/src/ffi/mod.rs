@@ -2,6 +2,7 @@
 //!
 //! The contract is `powerinfer.h`; SAFETY lines quote it. Every block holds one unsafe operation.
 
+mod auto;
 mod callbacks;
 mod context;
 mod dtype;
@@ -14,6 +15,7 @@ use std::mem::MaybeUninit;
 
 use once_cell::sync::OnceCell;
 
+pub(crate) use auto::{LayerPlan, Rates, StageRates, Tuning, default_threads};
 pub(crate) use callbacks::{LoadHooks, LogLevel};
 pub(crate) use context::{CancelRef, ContextHandle, ContextSettings, RawLayerStats, RawStats};
 pub(crate) use dtype::{
@@ -99,4 +101,6 @@ abi_structs!(
     pi_context_options,
     pi_stats,
     pi_layer_stats,
+    pi_rates,
+    pi_layer_plan,
 );

@@ -3,9 +3,8 @@
 //! One small file an entry, named after the hash of the path. Whatever goes wrong with it is a
 //! miss: the cache only saves time.
 
-use std::env;
 use std::fs::{self, Metadata};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Checksum;
 use super::checksum::hexadecimal;
+use crate::cache_folder::{cache_folder, write_beside};
 
 /// A file that changed more recently can change again without its time showing it.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -65,12 +65,7 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn of_user() -> Self {
-        let absolute =
-            |name: &str| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        let base = absolute("XDG_CACHE_HOME")
-            .or_else(|| absolute("LOCALAPPDATA"))
-            .or_else(|| absolute("HOME").map(|home| home.join(".cache")));
-        Self { folder: base.map(|base| base.join("powerinfer").join("checksums")) }
+        Self { folder: cache_folder("checksums") }
     }
 
     #[cfg(test)]
@@ -103,22 +98,4 @@ impl Cache {
         let name = Sha256::digest(stamp.path.as_os_str().as_encoded_bytes());
         Some(self.folder.as_ref()?.join(hexadecimal(&name)))
     }
-}
-
-/// Writes a file in one step: beside its place, then renamed.
-fn write_beside(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    // Threads of several processes may remember the same file at once.
-    let thread = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "-");
-    let beside = path.with_extension(format!("{}-{thread}part", std::process::id()));
-    let written = fs::File::create(&beside)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // What is left is only ours, and its removal is a courtesy.
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{GpuMode, Policy, PolicyError, SparsityStrategy};
+use super::{GpuMode, Policy, PolicyError};
+use crate::model_options::Strategy;
 
 /// What the checks need to know of the host and of this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,17 +180,17 @@ fn refuse_experts(experts: u32, source: &str) -> Result<(), PolicyError> {
     Err(PolicyError::NotSupportedYet { what: "mixture of experts", reason })
 }
 
-fn check_strategy(strategy: SparsityStrategy, model: &ModelFacts) -> Result<(), PolicyError> {
+fn check_strategy(strategy: Strategy, model: &ModelFacts) -> Result<(), PolicyError> {
     let refuse = |needs, instead| {
         Err(PolicyError::StrategyNeeds { strategy: strategy.name(), needs, instead })
     };
-    if matches!(strategy, SparsityStrategy::Auto | SparsityStrategy::Dense) {
+    if matches!(strategy, Strategy::Default | Strategy::Dense | Strategy::Auto) {
         return Ok(());
     }
     if !model.is_sparse {
         return refuse("a model whose activations are exactly zero", "dense");
     }
-    if strategy == SparsityStrategy::Predictor && !model.has_predictor {
+    if strategy == Strategy::Predictor && !model.has_predictor {
         return refuse("a model file with predictors", "exact");
     }
     Ok(())
@@ -295,10 +296,11 @@ mod tests {
         let bare = ModelFacts { has_predictor: false, ..MODEL };
         let silu = ModelFacts { is_sparse: false, has_predictor: false, ..MODEL };
         let strategies = [
-            (SparsityStrategy::Auto, [true, true, true]),
-            (SparsityStrategy::Dense, [true, true, true]),
-            (SparsityStrategy::Exact, [true, true, false]),
-            (SparsityStrategy::Predictor, [true, false, false]),
+            (Strategy::Default, [true, true, true]),
+            (Strategy::Auto, [true, true, true]),
+            (Strategy::Dense, [true, true, true]),
+            (Strategy::Exact, [true, true, false]),
+            (Strategy::Predictor, [true, false, false]),
         ];
         for (strategy, wanted) in strategies {
             let policy = policy(|p| p.runtime.sparsity = Sparsity::from(strategy));

@@ -177,7 +177,7 @@ pub enum PolicyError {
         trained: u32,
     },
     /// The sparsity strategy needs something that the model lacks.
-    #[error("runtime.sparsity: `{strategy}` needs {needs}; use `auto` or `{instead}`")]
+    #[error("runtime.sparsity: `{strategy}` needs {needs}; use `default` or `{instead}`")]
     StrategyNeeds {
         /// The chosen strategy.
         strategy: &'static str,

@@ -26,5 +26,5 @@ pub use error::{Place, PolicyError};
 pub use generation::Generation;
 pub use policy::{Engine, Policy};
 pub use runtime::{GpuMode, KvType, Repack, Runtime};
-pub use sparsity::{Sparsity, SparsityStrategy};
+pub use sparsity::Sparsity;
 pub use timeout::Timeout;

@@ -5,33 +5,7 @@ use std::fmt;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-/// How the feed-forward layers choose the neurons to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum SparsityStrategy {
-    /// What is fastest for the model, layer and batch.
-    #[default]
-    Auto,
-    /// Every neuron.
-    Dense,
-    /// Those that fire, found by computing all gates; the same result as dense.
-    Exact,
-    /// Those that the model's predictor expects to fire.
-    Predictor,
-}
-
-impl SparsityStrategy {
-    /// The name used in policies.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Dense => "dense",
-            Self::Exact => "exact",
-            Self::Predictor => "predictor",
-        }
-    }
-}
+use crate::model_options::Strategy;
 
 /// A strategy with the threshold of its predictor. Written as the strategy's name, or as
 /// `{strategy: predictor, threshold: 0.5}`.
@@ -40,14 +14,14 @@ impl SparsityStrategy {
 #[cfg_attr(feature = "schema", schemars(with = "Written"))]
 pub struct Sparsity {
     /// How neurons are chosen.
-    pub strategy: SparsityStrategy,
+    pub strategy: Strategy,
     /// Predictor scores from here on select a neuron; none uses the model file's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
 }
 
-impl From<SparsityStrategy> for Sparsity {
-    fn from(strategy: SparsityStrategy) -> Self {
+impl From<Strategy> for Sparsity {
+    fn from(strategy: Strategy) -> Self {
         Self { strategy, threshold: None }
     }
 }
@@ -60,7 +34,7 @@ impl From<SparsityStrategy> for Sparsity {
 pub(super) struct Map {
     /// How neurons are chosen.
     #[serde(default)]
-    strategy: SparsityStrategy,
+    strategy: Strategy,
     /// Predictor scores from here on select a neuron; none uses the model file's.
     #[serde(default)]
     threshold: Option<f32>,
@@ -71,7 +45,7 @@ pub(super) struct Map {
 #[schemars(untagged, rename = "Sparsity")]
 #[expect(dead_code, reason = "describes the two written forms")]
 enum Written {
-    Name(SparsityStrategy),
+    Name(Strategy),
     Map(Map),
 }
 
@@ -87,13 +61,15 @@ impl<'de> de::Visitor<'de> for SparsityVisitor {
     type Value = Sparsity;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("auto, dense, exact or predictor, or a map with `strategy` and `threshold`")
+        f.write_str(
+            "default, dense, exact, predictor or auto, or a map with `strategy` and `threshold`",
+        )
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Sparsity, E> {
         let deserializer: de::value::StrDeserializer<'_, E> =
             de::IntoDeserializer::into_deserializer(name);
-        SparsityStrategy::deserialize(deserializer).map(Sparsity::from)
+        Strategy::deserialize(deserializer).map(Sparsity::from)
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Sparsity, A::Error> {
@@ -109,11 +85,11 @@ mod tests {
     #[test]
     fn both_forms_are_read() {
         let read = |text: &str| serde_yaml::from_str::<Sparsity>(text).unwrap();
-        assert_eq!(read("exact"), SparsityStrategy::Exact.into());
-        assert_eq!(read("{strategy: exact}"), SparsityStrategy::Exact.into());
+        assert_eq!(read("exact"), Strategy::Exact.into());
+        assert_eq!(read("{strategy: exact}"), Strategy::Exact.into());
         assert_eq!(read("{}"), Sparsity::default());
         let long = read("{strategy: predictor, threshold: 0.5}");
-        assert_eq!(long, Sparsity { strategy: SparsityStrategy::Predictor, threshold: Some(0.5) });
+        assert_eq!(long, Sparsity { strategy: Strategy::Predictor, threshold: Some(0.5) });
         assert_eq!(read(&serde_yaml::to_string(&long).unwrap()), long);
     }
 
@@ -121,7 +97,7 @@ mod tests {
     fn other_forms_are_errors() {
         for (text, wanted) in [
             ("sparse", "unknown variant `sparse`"),
-            ("3", "auto, dense, exact or predictor"),
+            ("3", "default, dense, exact, predictor or auto"),
             ("{strategy: exact, level: 2}", "unknown field `level`"),
         ] {
             let error = serde_yaml::from_str::<Sparsity>(text).unwrap_err().to_string();

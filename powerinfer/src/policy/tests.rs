@@ -75,7 +75,7 @@ fn every_key_is_read() {
     assert_eq!((sampling.mirostat, sampling.logit_bias[&15]), (Mirostat::V2, -1.5));
     assert_eq!(sampling.order, [SamplerKind::Temperature, SamplerKind::TopK]);
     assert_eq!(runtime.timeout.unwrap().duration(), Duration::from_secs(90));
-    assert_eq!(runtime.sparsity.strategy, SparsityStrategy::Predictor);
+    assert_eq!(runtime.sparsity.strategy, crate::Strategy::Predictor);
     assert_eq!((runtime.kv_type, runtime.lock_memory), (KvType::F32, true));
     assert_eq!(runtime.activation_bits, 8);
     assert_eq!(runtime.repack, Repack::Never);
@@ -281,8 +281,8 @@ fn the_hash_sees_values_and_nothing_else() {
         "# comment\nmodel_path: \"x\"\n\nruntime:\n    threads: 2 # two\n",
         "engine: powerinfer\nmodel_path: x\nruntime: {batch_size: 1, threads: 2}\nmetadata: {}\n",
         "model_path: x\nruntime: {threads: 2, timeout: ~}\ngeneration: {top_p: 0.95}\n",
-        "model_path: x\nruntime: {threads: 2, sparsity: auto}\n",
-        "model_path: x\nruntime: {threads: 2, sparsity: {strategy: auto}}\n",
+        "model_path: x\nruntime: {threads: 2, sparsity: default}\n",
+        "model_path: x\nruntime: {threads: 2, sparsity: {strategy: default}}\n",
         "model_path: x\nruntime: {threads: 2, repack: auto}\n",
         "model_path: x\nruntime: {threads: 2, activation_bits: 16}\n",
     ] {
@@ -306,7 +306,7 @@ fn the_hash_sees_values_and_nothing_else() {
 }
 
 const RECORDED_HASH: &str =
-    "sha256:abc2379cc7c67d1818dbedf3beebdd895f860a7ab54b7f095eaff7bb78be86e3";
+    "sha256:bf42f8bf4ed7d20ecc8db6c78692ae57028074596f9f156b97dfcba8c98db0f6";
 
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/models");

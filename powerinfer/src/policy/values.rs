@@ -3,7 +3,8 @@
 use super::audit::Audit;
 use super::checksum::Checksum;
 use super::runtime::Runtime;
-use super::{Fact, GpuMode, Policy, PolicyError, SparsityStrategy};
+use super::{Fact, GpuMode, Policy, PolicyError};
+use crate::model_options::Strategy;
 
 /// More threads than this are a typing error.
 const MAX_THREADS: u32 = 1024;
@@ -55,8 +56,8 @@ fn check_runtime(runtime: &Runtime) -> Result<(), PolicyError> {
     let field = "runtime.sparsity.threshold";
     ensure(threshold.is_finite(), field, "a finite number", &threshold.to_string())?;
     let strategy = runtime.sparsity.strategy;
-    let used = strategy == SparsityStrategy::Predictor;
-    ensure(used, field, "the strategy `predictor`, which alone has one", strategy.name())
+    let used = matches!(strategy, Strategy::Predictor | Strategy::Auto);
+    ensure(used, field, "the strategy `predictor` or `auto`, which alone have one", strategy.name())
 }
 
 fn check_gpu(runtime: &Runtime) -> Result<(), PolicyError> {

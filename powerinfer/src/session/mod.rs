@@ -92,7 +92,11 @@ struct Scratch {
 
 impl Session {
     pub(crate) fn new(model: Model, options: SessionOptions) -> Result<Self, Error> {
-        let context = ContextHandle::new(model.handle(), options.settings());
+        let context = ContextHandle::new(
+            model.handle(),
+            options.settings(),
+            model.tuning(options.threads).map_err(Error::Session)?.as_ref(),
+        );
         let context = context.map_err(Error::Session)?;
         let identity = model.identity().clone();
         let length = [options.text_length, options.context, model.info().context_length]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ffi::{RawLayerStats, RawStats};
+use crate::model_options::Strategy;
 
 /// Counters since the session was opened or they were reset; the fields of `pi_stats`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -46,6 +47,9 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct LayerStats {
+    /// How the layer would compute one token now; with [`Strategy::Auto`] what it decides, which is
+    /// one of the other three.
+    pub strategy: Strategy,
     /// Neurons times tokens.
     pub neurons_total: u64,
     /// Of these: tested.
@@ -134,6 +138,7 @@ impl From<RawStats> for Stats {
 impl From<RawLayerStats> for LayerStats {
     fn from(raw: RawLayerStats) -> Self {
         Self {
+            strategy: Strategy::from_resolved(raw.strategy),
             neurons_total: raw.neurons_total,
             neurons_candidate: raw.neurons_candidate,
             neurons_active: raw.neurons_active,

@@ -1,6 +1,5 @@
 //! Synthetic models that are made once and kept, so that a benchmark starts at once.
 
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::error::SyntheticError;
 use super::spec::{Preset, SyntheticSpec};
 use super::weight_type::WeightType;
+use crate::cache_folder::cache_folder;
 
 /// Changes when the same specification gives another file.
 const CACHE_VERSION: u32 = 1;
@@ -55,7 +55,8 @@ impl CachedModel {
     ///
     /// [`SyntheticError::NoCacheFolder`].
     pub fn path(&self) -> Result<PathBuf, SyntheticError> {
-        Ok(cache_folder()?.join(self.file_name()))
+        let folder = cache_folder("synthetic").ok_or(SyntheticError::NoCacheFolder)?;
+        Ok(folder.join(self.file_name()))
     }
 
     /// The file of the model, written unless it is there already.
@@ -103,15 +104,6 @@ impl CachedModel {
         let version = CACHE_VERSION;
         format!("{preset}-{dtype}-a{active_share}-s{seed}-v{version}.powerinfer.gguf")
     }
-}
-
-/// Where synthetic models are kept.
-fn cache_folder() -> Result<PathBuf, SyntheticError> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("LOCALAPPDATA")).or_else(|| {
-        env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".cache"))
-    });
-    Ok(base.ok_or(SyntheticError::NoCacheFolder)?.join("powerinfer").join("synthetic"))
 }
 
 fn check_space(folder: &Path, bytes: u64, available: u64) -> Result<(), SyntheticError> {

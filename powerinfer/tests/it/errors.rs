@@ -82,7 +82,7 @@ fn a_copy_of_the_weights_reports_and_stops() {
 #[test]
 fn every_strategy_of_a_model_with_predictor_loads() {
     let bytes = demo_bytes();
-    for strategy in [Strategy::Dense, Strategy::Exact, Strategy::Predictor] {
+    for strategy in [Strategy::Dense, Strategy::Exact, Strategy::Predictor, Strategy::Auto] {
         let options = ModelOptions::default().strategy(strategy);
         assert_eq!(Model::from_bytes(&bytes, &options).unwrap().info().strategy, strategy);
     }

@@ -38,6 +38,7 @@ JSON keys, beside the settings:
   bandwidth_share             decode_tokens_per_second / roofline_tokens_per_second
   active_share                of the neurons, those that fired; null if none were counted
   candidate_share             of the neurons, those that were tested
+  layers                      how many would compute one token densely, exactly, by predictor
   stages                      share and milliseconds_per_token of each part of decoding: embed,
                               attention, predictor, ffn, output, and the rest that no part counts
   load_seconds                opening, checking and mapping or copying the file

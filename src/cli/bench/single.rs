@@ -1,7 +1,7 @@
 //! One model in one setting, measured several times.
 
-use powerinfer::Model;
 use powerinfer::synthetic::CachedModel;
+use powerinfer::{Model, Session, Strategy};
 use serde::Serialize;
 
 use super::super::process_memory::ProcessMemory;
@@ -26,10 +26,34 @@ pub(super) struct Results {
     active: Option<f64>,
     model: String,
     strategy: &'static str,
+    layers: Layers,
     #[serde(flatten)]
     work: Work,
     #[serde(flatten)]
     machine: Machine,
+}
+
+/// How many layers would compute one token in which way, after the last run.
+#[derive(Debug, Default, Serialize)]
+struct Layers {
+    dense: u32,
+    exact: u32,
+    predictor: u32,
+}
+
+impl Layers {
+    fn of(session: &Session) -> anyhow::Result<Self> {
+        let mut layers = Self::default();
+        for layer in 0..session.model().info().n_layers {
+            match session.layer_stats(layer)?.strategy {
+                Strategy::Dense => layers.dense += 1,
+                Strategy::Exact => layers.exact += 1,
+                Strategy::Predictor => layers.predictor += 1,
+                other => anyhow::bail!("layer {layer} is computed by `{other}`: report this bug"),
+            }
+        }
+        Ok(layers)
+    }
 }
 
 /// Measures the model that `load` gives; the bandwidth before, between and after the runs.
@@ -71,6 +95,7 @@ pub(super) fn measure(
         active: synthetic.map(|synthetic| synthetic.active_share),
         model: model.info().name.clone(),
         strategy: model.info().strategy.name(),
+        layers: Layers::of(&session)?,
         work: setup.work,
         machine: bandwidth.machine(),
     })
@@ -89,6 +114,10 @@ impl Results {
         let mut rows = vec![
             ("model", self.model.clone()),
             ("strategy", self.strategy.to_owned()),
+            ("layers", {
+                let Layers { dense, exact, predictor } = self.layers;
+                format!("{dense} dense, {exact} exact, {predictor} predictor")
+            }),
             ("machine", self.machine.processor_text()),
             ("read bandwidth", self.machine.bandwidth_text()),
         ];

@@ -152,7 +152,8 @@ typedef uint32_t pi_strategy;
 #define PI_STRATEGY_DENSE 1u /* reads every neuron */
 #define PI_STRATEGY_EXACT 2u /* gate (ungated: up) first, the rest of a neuron only if it fires */
 #define PI_STRATEGY_PREDICTOR                                                                      \
-    3u /* only neurons that the predictor selects, gate first among them */
+    3u                      /* only neurons that the predictor selects, gate first among them */
+#define PI_STRATEGY_AUTO 4u /* what is fastest by measurement: see "the strategy auto" */
 
 /* Whether weights are copied from the mapped file into memory with large pages, where sparse rows
  * cost less to find. The mapped pages are then given back: resident memory is that of the file. */
@@ -177,7 +178,8 @@ typedef struct {
     pi_strategy strategy;
     uint32_t prefetch;      /* 1: read the whole file during load instead of on first use */
     uint32_t lock_memory;   /* 1: lock the weights in memory (implies prefetch) */
-    float sparse_threshold; /* for `predictor` only; NaN (default): the file's, or 0 */
+    float sparse_threshold; /* for `predictor`, and `auto` with a predictor; NaN (default): the
+                               file's, or 0 */
     pi_repack repack;       /* containers from memory are never copied a second time */
     pi_log_fn log;          /* may be NULL */
     void* log_user;
@@ -187,7 +189,8 @@ typedef struct {
 
 typedef struct {
     uint32_t struct_size;
-    pi_strategy strategy; /* resolved: never PI_STRATEGY_DEFAULT */
+    pi_strategy strategy; /* resolved: never PI_STRATEGY_DEFAULT; AUTO only where something is left
+                             to decide, else DENSE */
     uint32_t n_layers;
     uint32_t dim;        /* width of the residual stream */
     uint32_t hidden_dim; /* feed-forward neurons of a layer */
@@ -220,6 +223,56 @@ PI_API pi_error* pi_model_load(
 PI_API void pi_model_free(pi_model* model);
 PI_API void pi_model_get_info(const pi_model* model, pi_model_info* out);
 
+/* ---- the strategy auto ----
+ *
+ * Each layer uses its predictor or does not, for all batches alike, as its plan says; the rest is
+ * decided for each layer and batch, and changes no bit: dense or exact, rows listed or masked.
+ * Two measurements, each about 0.1 s, that a caller makes once and may keep: contexts of models
+ * with PI_STRATEGY_AUTO want both. Contexts whose layer plans use the same predictors give the same
+ * bits, whatever the rates and the shares. Both fail with PI_ERROR_INVALID_ARGUMENT for other
+ * models. */
+
+/* Bytes per second, counted as if the stage had read its matrices whole. "Test" has the gate matrix
+ * (ungated: up), "rest" the others, "predict" fc1 and fc2. "Low" and "high": with 1/8 and 5/8 of
+ * the neurons listed (test) or not zero (rest). */
+typedef struct {
+    double predict; /* 0 without a predictor */
+    double test_all;
+    double test_listed_low;
+    double test_listed_high;
+    double rest_all_low;
+    double rest_all_high;
+    double rest_listed_low;
+    double rest_listed_high;
+} pi_stage_rates;
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t n_threads;  /* that were measured with */
+    pi_stage_rates one;  /* for one token */
+    pi_stage_rates many; /* for 16 tokens */
+} pi_rates;
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t uses_predictor;
+    double active_share;    /* of the neurons, for one token; where decisions begin */
+    double candidate_share; /* likewise; 0 without a predictor */
+} pi_layer_plan;
+
+/* Threads that a context has by default: one per physical core that this process may use. */
+PI_API uint32_t pi_default_threads(void);
+/* A number for everything that decides rates and shares but the processor: tensors, samples of
+ * their data, thresholds and the build of this library. */
+PI_API uint64_t pi_model_fingerprint(const pi_model* model);
+/* Times the stages of a feed-forward on the model's own weights. n_threads 0: the default. */
+PI_API pi_error* pi_model_measure_rates(const pi_model* model, uint32_t n_threads, pi_rates* out);
+/* Computes a few tokens to see which neurons fire, and decides which layers use their predictor.
+ * `out` has n_layers elements, each with its struct_size. */
+PI_API pi_error* pi_model_plan_layers(
+    const pi_model* model, const pi_rates* rates, pi_layer_plan* out
+);
+
 /* ---- contexts ---- */
 
 typedef struct pi_context pi_context;
@@ -232,11 +285,14 @@ typedef struct {
     uint32_t n_batch;     /* tokens computed together; longer batches are cut; default 512 */
     uint32_t n_threads;   /* 0: one per physical core that this process may use */
     uint32_t kv_dtype;    /* GGML id: 1 = F16 (default), 0 = F32 */
-    uint32_t audit; /* 1: with `predictor`, also compute every neuron to count misses (slow) */
+    uint32_t audit; /* 1: in layers that use a predictor, also compute every neuron to count misses
+                       (slow) */
     /* Bits that activations are rounded to before they meet quantised weights: 16 (default), which
      * keeps logits right to the weights' own rounding, or 8, which is faster for prompts and for
      * many sequences. */
     uint32_t activation_bits;
+    const pi_rates* rates; /* for `auto` only, which wants both; copied. Of as many threads */
+    const pi_layer_plan* layer_plans; /* (n_layers,) */
 } pi_context_options;
 
 /* One unit of work: n_tokens tokens, any mix of sequences. Tokens of one sequence stand in order,
@@ -278,7 +334,7 @@ typedef struct {
 
 typedef struct {
     uint32_t struct_size;
-    uint32_t reserved;
+    pi_strategy strategy; /* how the layer would compute one token now: never DEFAULT or AUTO */
     uint64_t neurons_total;
     uint64_t neurons_candidate;
     uint64_t neurons_active;

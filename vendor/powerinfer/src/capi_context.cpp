@@ -1,5 +1,5 @@
 // The C interface to contexts.
-#include "capi.h"
+#include "capi_auto.h"
 
 using namespace powerinfer;
 using namespace powerinfer::capi;
@@ -27,6 +27,17 @@ pi_error* pi_context_new(const pi_model* model, const pi_context_options* given,
         wanted.kv_type = static_cast<DType>(options.kv_dtype);
         wanted.activation_bits = options.activation_bits;
         wanted.audit = options.audit != 0;
+        std::optional<Rates> rates;
+        std::optional<std::vector<LayerPlan>> layer_plans;
+        if (options.rates != nullptr) {
+            rates = read_rates(*options.rates);
+            wanted.rates = &*rates;
+        }
+        if (options.layer_plans != nullptr) {
+            const size_t n = static_cast<size_t>(model->model->config().n_layers);
+            layer_plans = read_layer_plans({options.layer_plans, n});
+            wanted.layer_plans = &*layer_plans;
+        }
         *out = new pi_context{Context(model->model, wanted)};
     });
 }
@@ -152,6 +163,8 @@ pi_error* pi_context_get_layer_stats(
             layer
         );
         pi_layer_stats copy{};
+        const Strategy strategy = context->context.layer_strategy(static_cast<int>(layer));
+        copy.strategy = static_cast<pi_strategy>(strategy);
         copy.neurons_total = layers[layer].neurons_total;
         copy.neurons_candidate = layers[layer].neurons_candidate;
         copy.neurons_active = layers[layer].neurons_active;

@@ -12,10 +12,10 @@ namespace {
 
 ModelOptions model_options(const pi_model_options& given) {
     PI_CHECK(
-        given.strategy <= PI_STRATEGY_PREDICTOR,
+        given.strategy <= PI_STRATEGY_AUTO,
         invalid_argument,
         "strategy: want 0 to %u, got %u",
-        PI_STRATEGY_PREDICTOR,
+        PI_STRATEGY_AUTO,
         given.strategy
     );
     ModelOptions options;

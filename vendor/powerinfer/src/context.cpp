@@ -45,11 +45,6 @@ int context_size(const Model& model, const ContextOptions& options) {
     return n_ctx;
 }
 
-int thread_count(const ContextOptions& options) {
-    return options.n_threads == 0 ? physical_cores()
-                                  : checked("n_threads", options.n_threads, kMaxThreads);
-}
-
 int batch_size(const Model& model, const ContextOptions& options) {
     return std::min(checked("n_batch", options.n_batch, kMaxBatch), context_size(model, options));
 }
@@ -78,6 +73,30 @@ int max_length(const Model& model) {
                                              : std::numeric_limits<int>::max();
 }
 
+FfnPlan make_plan(const Model& model, const ContextOptions& options, int n_threads) {
+    const bool is_automatic = model.strategy() == Strategy::automatic;
+    PI_CHECK(
+        is_automatic == (options.rates != nullptr) &&
+            is_automatic == (options.layer_plans != nullptr),
+        invalid_argument,
+        "rates and layer_plans: %s",
+        is_automatic ? "the strategy auto wants both, measured by pi_model_measure_rates and "
+                       "pi_model_plan_layers"
+                     : "only the strategy auto wants them: leave both out"
+    );
+    if (!is_automatic) {
+        return FfnPlan(model.strategy());
+    }
+    PI_CHECK(
+        options.rates->n_threads == n_threads,
+        invalid_argument,
+        "rates were measured with %d threads, this context has %d",
+        options.rates->n_threads,
+        n_threads
+    );
+    return {model, *options.rates, *options.layer_plans};
+}
+
 template <typename T>
 void grow(Array<T>& array, size_t& capacity, size_t rows, size_t width) {
     if (rows > capacity) {
@@ -88,20 +107,25 @@ void grow(Array<T>& array, size_t& capacity, size_t rows, size_t width) {
 
 } // namespace
 
+int thread_count(uint32_t n_threads) {
+    return n_threads == 0 ? physical_cores() : checked("n_threads", n_threads, kMaxThreads);
+}
+
 Context::Context(std::shared_ptr<const Model> model, const ContextOptions& options)
     : model_(std::move(model)), ops_(cpu::best_ops()), n_batch_(batch_size(*model_, options)),
-      max_length_(max_length(*model_)),
-      has_audit_(options.audit && model_->strategy() == Strategy::predictor),
+      max_length_(max_length(*model_)), has_audit_(options.audit && model_->may_predict()),
       activation_bits_(checked_activation_bits(options.activation_bits)),
-      pool_(thread_count(options)), cache_(
-                                        checked_kv_type(options.kv_type),
-                                        model_->config().n_layers,
-                                        model_->config().kv_dim,
-                                        context_size(*model_, options),
-                                        checked("n_sequences", options.n_sequences, kMaxSequences)
-                                    ),
+      pool_(thread_count(options.n_threads)),
+      cache_(
+          checked_kv_type(options.kv_type),
+          model_->config().n_layers,
+          model_->config().kv_dim,
+          context_size(*model_, options),
+          checked("n_sequences", options.n_sequences, kMaxSequences)
+      ),
       scratch_(*model_, ops_, n_batch_, cache_.n_ctx(), pool_.n_threads(), has_audit_),
-      lengths_(options.n_sequences), added_(options.n_sequences) {
+      plan_(make_plan(*model_, options, pool_.n_threads())), lengths_(options.n_sequences),
+      added_(options.n_sequences) {
     stats_.layers.resize(static_cast<size_t>(model_->config().n_layers));
 }
 
@@ -224,15 +248,15 @@ void Context::decode_chunk(const Batch& batch, int begin, int n) {
         batch.tokens.sequences + begin,
         n,
     };
-    Compute compute{*model_, ops_, pool_, scratch_, stats_, activation_bits_};
-    forward(compute, cache_, tokens, cancelled_, has_audit_);
+    Compute step = compute();
+    forward(step, cache_, tokens, cancelled_, has_audit_);
     write_outputs(begin, n);
 }
 
 // Norms the residuals that were asked for, and multiplies those of them that want logits.
 void Context::write_outputs(int begin, int n) {
     StopWatch watch;
-    Compute compute{*model_, ops_, pool_, scratch_, stats_, activation_bits_};
+    Compute step = compute();
     const int dim = model_->config().dim;
     int n_logits = 0;
     int32_t first_row = -1;
@@ -242,7 +266,7 @@ void Context::write_outputs(int begin, int n) {
             continue;
         }
         float* out = hidden_.row(hidden_row_[i], dim);
-        normalize(compute, out, scratch_.x.row(t, dim), model_->output_norm(), 1);
+        normalize(step, out, scratch_.x.row(t, dim), model_->output_norm(), 1);
         if (logits_row_[i] >= 0) {
             first_row = first_row < 0 ? logits_row_[i] : first_row;
             std::copy(out, out + dim, scratch_.normed.row(n_logits++, dim));
@@ -251,9 +275,9 @@ void Context::write_outputs(int begin, int n) {
     if (n_logits > 0) {
         const Matrix& w = model_->output();
         const cpu::Activations x =
-            make_activations(compute, scratch_.normed.data(), n_logits, dim, w.is_quantized());
+            make_activations(step, scratch_.normed.data(), n_logits, dim, w.is_quantized());
         float* out = logits_.row(first_row, w.rows);
-        multiply(compute, x, {Product{&w, out, static_cast<size_t>(w.rows)}});
+        multiply(step, x, {Product{&w, out, static_cast<size_t>(w.rows)}});
     }
     watch.lap(stats_.output_ns);
 }

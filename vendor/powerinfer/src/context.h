@@ -6,6 +6,7 @@
 #include "kv_cache.h"
 #include "linear.h"
 #include "model.h"
+#include "plan.h"
 #include "scratch.h"
 #include "stats.h"
 #include "thread_pool.h"
@@ -24,7 +25,12 @@ struct ContextOptions {
     DType kv_type = DType::f16;
     uint32_t activation_bits = 16; // 16 or 8
     bool audit = false;
+    const Rates* rates = nullptr;                        // both with `automatic`, and only then
+    const std::vector<LayerPlan>* layer_plans = nullptr; // (n_layers,)
 };
+
+// 0: one per physical core. Throws Error(invalid_argument) for more than any machine has.
+int thread_count(uint32_t n_threads);
 
 inline constexpr uint8_t kOutputLogits = 1;
 inline constexpr uint8_t kOutputHidden = 2;
@@ -53,11 +59,16 @@ public:
 
     const Model& model() const noexcept { return *model_; }
     const Stats& stats() const noexcept { return stats_; }
+    // How a layer would compute one token now.
+    Strategy layer_strategy(int layer) const noexcept { return plan_.choose(layer, 1).strategy(); }
     void reset_stats() { stats_.reset(); }
     uint64_t kv_bytes() const noexcept { return cache_.n_bytes(); }
     uint64_t scratch_bytes() const noexcept;
 
 private:
+    Compute compute() noexcept {
+        return {*model_, ops_, pool_, scratch_, stats_, plan_, activation_bits_};
+    }
     void check(const Batch& batch);
     int checked_sequence(uint32_t sequence) const;
     void reserve();
@@ -75,6 +86,7 @@ private:
     KvCache cache_;
     Scratch scratch_;
     Stats stats_;
+    FfnPlan plan_;
     mutable std::atomic<bool> cancelled_{false};
 
     std::vector<int> lengths_;        // (n_sequences,) before the last decode

@@ -1,15 +1,64 @@
-// The feed-forward of one layer in all its strategies: dense, exact and predictor differ in which
-// neurons are tested and which of those are read further, not in how a neuron is computed.
+// The feed-forward of one layer, stage by stage. The strategies differ in which neurons are tested
+// and which of those are read further, not in how a neuron is computed.
 #pragma once
 
+#include "active_set.h"
 #include "linear.h"
+#include "plan.h"
 
 namespace powerinfer {
 
 // scratch.delta = FFN(input) for n_tokens tokens; `residual` feeds the predictor. Both (n_tokens,
-// dim). For one token and for a batch each token gets the same bits.
+// dim). For one token and for a batch each token gets the same bits. `audit` counts what a
+// predictor misses, in layers that use theirs.
 void feed_forward(
     Compute& compute, int index, const float* input, const float* residual, int n_tokens, bool audit
 );
+
+// The stages, in the order in which they are called; public for those who time them.
+class FeedForward {
+public:
+    // `input` (n_tokens, dim). A neuron is a row of layer.up.
+    FeedForward(
+        Compute& compute, const Layer& layer, FfnChoice choice, const float* input, int n_tokens
+    );
+
+    ActiveSet find_candidates(const float* residual);
+    void pack_input();
+    // Gate products, or up products of ungated families, of the candidates: scratch.first (T, n).
+    void test(const ActiveSet& candidates);
+    // Computes every neuron to count those that fire, and of these those that the predictor missed.
+    void audit();
+    // Candidates that some token needs further. Values of scratch.first move along.
+    ActiveSet find_survivors(const ActiveSet& candidates);
+    // What each survivor is worth: activation(gate) * up, or the activation of an ungated up.
+    float* weigh(const ActiveSet& survivors);
+    // Before project_down. Adds to the layer's counters.
+    Seen count(
+        const ActiveSet& candidates,
+        const ActiveSet& survivors,
+        const float* coef,
+        LayerStats& counters
+    );
+    void project_down(const ActiveSet& survivors, const float* coef);
+
+private:
+    void activate(const ActiveSet& candidates, float* values, int t) const;
+    uint64_t n_candidates(const ActiveSet& candidates, int t) const;
+    void project_dense(const ActiveSet& survivors, const float* coef);
+
+    Compute& compute_;
+    Scratch& scratch_;
+    const Config& config_;
+    const Layer& layer_;
+    FfnChoice choice_;
+    const float* input_;
+    int n_tokens_;
+    int hidden_dim_;
+    size_t stride_;      // of a token in scratch.first, second and neurons
+    int n_selected_ = 0; // neurons that the predictor selects for some token
+    int n_needed_ = 0;   // neurons that are not zero for some token
+    cpu::Activations x_{};
+};
 
 } // namespace powerinfer

@@ -12,27 +12,6 @@ namespace {
 
 constexpr int kPositionOffset = 2; // rows of a position table before position 0 (spec 2.5)
 
-void embed(Compute& compute, const Tokens& tokens) {
-    const Config& config = compute.model.config();
-    const Matrix& embd = compute.model.token_embd();
-    const Matrix& position_embd = compute.model.position_embd();
-    compute.pool.parallel_for(tokens.n, 1, [&](int64_t begin, int64_t end, int) {
-        for (int t = static_cast<int>(begin); t < end; ++t) {
-            float* x = compute.scratch.x.row(t, config.dim);
-            const int token = tokens.ids[t];
-            compute.ops.of(embd.type).dequantize(x, embd.slice(token, token + 1).data, config.dim);
-            if (position_embd.data != nullptr) {
-                float* position = compute.scratch.delta.row(t, config.dim);
-                const int row = tokens.positions[t] + kPositionOffset;
-                compute.ops.of(position_embd.type)
-                    .dequantize(position, position_embd.slice(row, row + 1).data, config.dim);
-                std::transform(x, x + config.dim, position, x, std::plus<>());
-            }
-        }
-    });
-    compute.stats.weight_bytes_read += static_cast<uint64_t>(tokens.n) * embd.stride_bytes();
-}
-
 void add(Compute& compute, float* x, const float* delta, int n_tokens) {
     const int dim = compute.model.config().dim;
     compute.pool.parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end, int) {
@@ -85,6 +64,38 @@ void parallel_block(Compute& compute, KvCache& cache, int index, const Tokens& t
 
 } // namespace
 
+void embed(Compute& compute, const Tokens& tokens) {
+    StopWatch watch;
+    const Config& config = compute.model.config();
+    const Matrix& embd = compute.model.token_embd();
+    const Matrix& position_embd = compute.model.position_embd();
+    compute.pool.parallel_for(tokens.n, 1, [&](int64_t begin, int64_t end, int) {
+        for (int t = static_cast<int>(begin); t < end; ++t) {
+            float* x = compute.scratch.x.row(t, config.dim);
+            const int token = tokens.ids[t];
+            compute.ops.of(embd.type).dequantize(x, embd.slice(token, token + 1).data, config.dim);
+            if (position_embd.data != nullptr) {
+                float* position = compute.scratch.delta.row(t, config.dim);
+                const int row = tokens.positions[t] + kPositionOffset;
+                compute.ops.of(position_embd.type)
+                    .dequantize(position, position_embd.slice(row, row + 1).data, config.dim);
+                std::transform(x, x + config.dim, position, x, std::plus<>());
+            }
+        }
+    });
+    compute.stats.weight_bytes_read += static_cast<uint64_t>(tokens.n) * embd.stride_bytes();
+    prepare_rotation(compute, tokens);
+    watch.lap(compute.stats.embed_ns);
+}
+
+void forward_layer(Compute& compute, KvCache& cache, int index, const Tokens& tokens, bool audit) {
+    if (compute.model.config().family->is_parallel) {
+        parallel_block(compute, cache, index, tokens, audit);
+    } else {
+        sequential_block(compute, cache, index, tokens, audit);
+    }
+}
+
 void normalize(
     Compute& compute, float* out, const float* x, const NormWeights& weights, int n_tokens
 ) {
@@ -121,10 +132,7 @@ void forward(
     bool audit
 ) {
     const Config& config = compute.model.config();
-    StopWatch watch;
     embed(compute, tokens);
-    prepare_rotation(compute, tokens);
-    watch.lap(compute.stats.embed_ns);
     for (int index = 0; index < config.n_layers; ++index) {
         PI_CHECK(
             !cancelled.load(std::memory_order_relaxed),
@@ -133,11 +141,7 @@ void forward(
             index,
             config.n_layers
         );
-        if (config.family->is_parallel) {
-            parallel_block(compute, cache, index, tokens, audit);
-        } else {
-            sequential_block(compute, cache, index, tokens, audit);
-        }
+        forward_layer(compute, cache, index, tokens, audit);
     }
 }
 

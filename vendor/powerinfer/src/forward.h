@@ -9,8 +9,15 @@
 
 namespace powerinfer {
 
-// Leaves the tokens' last residual in scratch.x. Their positions must have been reserved in the
-// cache. Throws Error(cancelled) between two layers when `cancelled` is set.
+// Begins a step: the tokens' embeddings in scratch.x. Their positions must have been reserved in
+// the cache.
+void embed(Compute& compute, const Tokens& tokens);
+
+// Layer `index` of the step that was begun; changes scratch.x.
+void forward_layer(Compute& compute, KvCache& cache, int index, const Tokens& tokens, bool audit);
+
+// A whole step. Leaves the tokens' last residual in scratch.x. Throws Error(cancelled) between two
+// layers when `cancelled` is set.
 void forward(
     Compute& compute,
     KvCache& cache,

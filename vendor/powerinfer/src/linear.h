@@ -11,6 +11,8 @@
 
 namespace powerinfer {
 
+class FfnPlan;
+
 // What every stage of a step works with.
 struct Compute {
     const Model& model;
@@ -18,6 +20,7 @@ struct Compute {
     ThreadPool& pool;
     Scratch& scratch;
     Stats& stats;
+    FfnPlan& plan;
     int activation_bits; // 16 or 8, for quantised weights
 };
 

@@ -185,6 +185,8 @@ Strategy resolve_strategy(const Config& config, bool has_predictor, const ModelO
     switch (*options.strategy) {
     case Strategy::dense:
         break;
+    case Strategy::automatic: // without zeros there is nothing to decide
+        return config.has_zeros() ? Strategy::automatic : Strategy::dense;
     case Strategy::exact:
         PI_CHECK(
             config.has_zeros(),
@@ -203,6 +205,20 @@ Strategy resolve_strategy(const Config& config, bool has_predictor, const ModelO
         break;
     }
     return *options.strategy;
+}
+
+const char* strategy_name(Strategy strategy) noexcept {
+    switch (strategy) {
+    case Strategy::dense:
+        return "dense";
+    case Strategy::exact:
+        return "exact";
+    case Strategy::predictor:
+        return "predictor";
+    case Strategy::automatic:
+        break;
+    }
+    return "auto";
 }
 
 void check_vocabulary(const GgufFile& file, int vocab_size) {
@@ -247,10 +263,12 @@ Model::Model(std::shared_ptr<const Weights> weights, const ModelOptions& options
     weight_bytes_ = tensors.used_bytes();
     strategy_ = resolve_strategy(config_, has_predictor_, options);
     PI_CHECK(
-        !options.sparse_threshold.has_value() || strategy_ == Strategy::predictor,
+        !options.sparse_threshold.has_value() || may_predict(),
         invalid_argument,
-        "sparse_threshold is for the strategy predictor, and this load takes %s",
-        strategy_ == Strategy::exact ? "exact" : "dense"
+        "sparse_threshold is for the strategies predictor and auto with a predictor in the file; "
+        "this load takes %s%s",
+        strategy_name(strategy_),
+        has_predictor_ ? "" : ", and the file has none"
     );
     config_.sparse_threshold = options.sparse_threshold.value_or(config_.sparse_threshold);
     tensors.warn_unknown(options.log);

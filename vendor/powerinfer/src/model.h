@@ -14,8 +14,8 @@
 
 namespace powerinfer {
 
-// Same numbers as PI_STRATEGY_*, without the default.
-enum class Strategy : uint32_t { dense = 1, exact = 2, predictor = 3 };
+// Same numbers as PI_STRATEGY_*, without the default; `automatic` is PI_STRATEGY_AUTO.
+enum class Strategy : uint32_t { dense = 1, exact = 2, predictor = 3, automatic = 4 };
 
 // A row-major weight matrix, as in the file.
 struct Matrix {
@@ -81,6 +81,11 @@ public:
     const Config& config() const noexcept { return config_; }
     Strategy strategy() const noexcept { return strategy_; }
     bool has_predictor() const noexcept { return has_predictor_; }
+    // Whether some layer may use its predictor.
+    bool may_predict() const noexcept {
+        return has_predictor_ &&
+               (strategy_ == Strategy::predictor || strategy_ == Strategy::automatic);
+    }
     int vocab_size() const noexcept { return token_embd_.rows; }
     const Matrix& token_embd() const noexcept { return token_embd_; }       // (vocab_size, dim)
     const Matrix& position_embd() const noexcept { return position_embd_; } // (positions + 2, dim)

@@ -68,6 +68,8 @@ struct Options {
     uint32_t n_batch = 512;
     uint32_t kv_dtype = 0;
     uint32_t audit = 0;
+    const pi_rates* rates = nullptr;
+    const pi_layer_plan* layer_plans = nullptr;
 };
 
 inline Context context(const pi_model* model, const Options& wanted = {}) {
@@ -79,6 +81,8 @@ inline Context context(const pi_model* model, const Options& wanted = {}) {
     options.n_batch = wanted.n_batch;
     options.kv_dtype = wanted.kv_dtype;
     options.audit = wanted.audit;
+    options.rates = wanted.rates;
+    options.layer_plans = wanted.layer_plans;
     pi_context* context = nullptr;
     check(pi_context_new(model, &options, &context));
     return Context(context);
@@ -89,6 +93,28 @@ inline pi_model_info info(const pi_model* model) {
     info.struct_size = sizeof info;
     pi_model_get_info(model, &info);
     return info;
+}
+
+// What contexts of the strategy auto want.
+struct Measured {
+    pi_rates rates;
+    std::vector<pi_layer_plan> layers;
+
+    Options options() const {
+        return {.n_threads = rates.n_threads, .rates = &rates, .layer_plans = layers.data()};
+    }
+};
+
+inline Measured measure(const pi_model* model, uint32_t n_threads = 1) {
+    Measured measured{};
+    measured.rates.struct_size = sizeof measured.rates;
+    check(pi_model_measure_rates(model, n_threads, &measured.rates));
+    measured.layers.resize(info(model).n_layers);
+    for (pi_layer_plan& layer : measured.layers) {
+        layer.struct_size = sizeof layer;
+    }
+    check(pi_model_plan_layers(model, &measured.rates, measured.layers.data()));
+    return measured;
 }
 
 inline uint32_t length(const pi_context* context, uint32_t sequence = 0) {

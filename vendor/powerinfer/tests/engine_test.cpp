@@ -98,7 +98,7 @@ void a_threshold_that_nothing_reads_is_refused() {
         options.strategy = strategy;
         CHECK_ERROR(
             invalid_argument,
-            "is for the strategy predictor",
+            "is for the strategies predictor and auto",
             engine::check(pi_model_load(file.get(), &options, &model))
         );
     }

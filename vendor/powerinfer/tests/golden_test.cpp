@@ -30,6 +30,25 @@ struct Case {
     bool is_fullmask = false; // every neuron selected
 };
 
+// The strategy auto, with the predictors that the default uses, whatever it measures.
+void check_auto(const Case& test, const std::vector<float>& wanted) {
+    const engine::Model model = engine::load(test.model.string(), PI_STRATEGY_AUTO);
+    if (engine::info(model.get()).strategy != PI_STRATEGY_AUTO) {
+        return; // a SiLU model
+    }
+    engine::Measured measured = engine::measure(model.get());
+    const bool has_predictor = engine::info(model.get()).has_predictor != 0;
+    for (pi_layer_plan& layer : measured.layers) {
+        layer.uses_predictor = has_predictor && !test.is_fullmask ? 1 : 0;
+    }
+    const engine::Context one = engine::context(model.get(), measured.options());
+    const std::vector<float> decode = engine::decode_logits(one.get(), model.get(), test.tokens);
+    const engine::Context all = engine::context(model.get(), measured.options());
+    const std::vector<float> batch = engine::batch_logits(all.get(), model.get(), test.tokens);
+    CHECK_MSG(decode == wanted, "%s: auto decodes other bits", test.name.c_str());
+    CHECK_MSG(batch == wanted, "%s: auto has other bits in a batch", test.name.c_str());
+}
+
 void run_case(const Case& test) {
     const engine::Model model = engine::load(
         test.model.string(), test.is_fullmask ? PI_STRATEGY_EXACT : PI_STRATEGY_DEFAULT
@@ -58,6 +77,7 @@ void run_case(const Case& test) {
         "%s: copied and mapped weights differ",
         test.name.c_str()
     );
+    check_auto(test, decode);
 }
 
 void families_match_the_reference() {

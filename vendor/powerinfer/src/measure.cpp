@@ -1,5 +1,6 @@
 #include "measure.h"
 
+#include "buffer.h"
 #include "cpu/ops.h"
 #include "quantize.h"
 #include "scratch.h"
@@ -52,13 +53,14 @@ std::vector<float> noise(size_t n) {
 double measure_read_bandwidth(int n_threads, size_t n_bytes) {
     const cpu::TypeOps& ops = cpu::best_ops().of(DType::f32);
     const size_t n_chunks = std::max<size_t>(1, n_bytes / kReadChunk);
-    Array<float> memory(n_chunks * kReadChunk / sizeof(float));
+    Buffer memory = Buffer::allocate_large(n_chunks * kReadChunk); // as weights lie at their best
+    float* const first = memory.as<float>().data();
     std::vector<float> out(n_chunks * kChunkRows);
     const std::vector<float> x = noise(kReadCols);
     const cpu::Activations input{x.data(), nullptr, 0, 1, kReadCols};
     ThreadPool pool(n_threads);
     const auto chunk_at = [&](int64_t i) {
-        return memory.data() + static_cast<size_t>(i) * kChunkRows * kReadCols;
+        return first + static_cast<size_t>(i) * kChunkRows * kReadCols;
     };
     pool.parallel_for(static_cast<int64_t>(n_chunks), 1, [&](int64_t begin, int64_t end, int) {
         std::fill(chunk_at(begin), chunk_at(end), 1.0F);

@@ -89,13 +89,15 @@ int axpy_chunks(
 template <typename W>
 void axpy_group(float* acc, const Term* terms, int n_terms, int n_next, int n) noexcept {
     constexpr int kChunks = W::kUnit / 32;
-    int column = axpy_chunks<W, kChunks, kGroupBlocks>(acc, terms, n_terms, n_next, 0, n);
-    if constexpr (!requires { W::kBlock; }) { // heads of attention are narrower
-        if constexpr (kChunks > 2) {
+    constexpr int kStep = kChunks < kGroupBlocks ? kChunks : kGroupBlocks;
+    int column = 0;
+    if constexpr (kChunks == 1 && kGroupBlocks > 1) { // floats: as many chunks as lanes can hold
+        column = axpy_chunks<W, kGroupBlocks, kGroupBlocks>(acc, terms, n_terms, n_next, 0, n);
+        if constexpr (kGroupBlocks > 2) { // a head of attention may have 64 columns
             column = axpy_chunks<W, 2, 2>(acc, terms, n_terms, n_next, column, n);
         }
-        column = axpy_chunks<W, 1, 1>(acc, terms, n_terms, n_next, column, n);
     }
+    column = axpy_chunks<W, kChunks, kStep>(acc, terms, n_terms, n_next, column, n);
     if (column < n) { // an incomplete unit, filled up with zeros
         const uint8_t* units[kTerms];
         uint8_t padded[kTerms][W::kUnitBytes] = {};
@@ -107,7 +109,7 @@ void axpy_group(float* acc, const Term* terms, int n_terms, int n_next, int n) n
         }
         const size_t rest = static_cast<size_t>(n - column) * sizeof(float);
         __builtin_memcpy(sums, acc + column, rest);
-        axpy_unit<W, kChunks, kGroupBlocks>(sums, units, terms, n_terms);
+        axpy_unit<W, kChunks, kStep>(sums, units, terms, n_terms);
         __builtin_memcpy(acc + column, sums, rest);
     }
 }

@@ -63,7 +63,7 @@ struct NoScales {};
 
 template <int element_bytes, F (*load)(const uint8_t*)>
 struct WeightFloat {
-    static constexpr int kUnit = 32 * kGroupBlocks;
+    static constexpr int kUnit = 32;
     static constexpr int kElementBytes = element_bytes;
     static constexpr int kUnitBytes = kUnit * element_bytes;
     using Scales = NoScales;

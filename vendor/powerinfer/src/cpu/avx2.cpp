@@ -122,7 +122,7 @@ struct Simd : SimdX86 {
     // What stands for zero, times -(sum of the activations).
     template <int zero>
     static Sums minus_zero(const Packed& x) noexcept {
-        if constexpr (zero == 0) {
+        if constexpr (zero == 0 || zero == 128) { // dot takes weights of 8 bits as signed
             return _mm256_setzero_si256();
         }
         return minus_times<zero>(load256(x.sum));
@@ -136,16 +136,8 @@ struct Simd : SimdX86 {
     // below 2^24, hence exact as a float.
     template <int zero, int bits>
     static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
-        if constexpr (zero == 128) { // pairs of products of 8 bits do not fit into 16
-            const __m256i sevens = _mm256_set1_epi8(127);
-            for (int half = 0; half < 2; ++half) {
-                Quants part = q;
-                part.half[half] = _mm256_and_si256(q.half[half], sevens);
-                start = dot_half<bits>(start, part, x, half);
-                part.half[half] = _mm256_andnot_si256(sevens, q.half[half]);
-                start = dot_half<bits>(start, part, x, half);
-            }
-            return start;
+        if constexpr (zero == 128) {
+            return dot_words<bits>(q, x);
         }
         const __m256i high = _mm256_add_epi16(
             _mm256_maddubs_epi16(q.half[0], load256(x.high[0])),
@@ -234,6 +226,35 @@ private:
         static_assert((zero & (zero - 1)) == 0);
         const __m256i times = _mm256_slli_epi32(x, __builtin_ctz(zero));
         return _mm256_sub_epi32(_mm256_setzero_si256(), times);
+    }
+    // weights . activations for weights of 8 bits, two of whose byte products do not fit into 16.
+    template <int bits>
+    static __m256i dot_words(const Quants& q, const Packed& x) noexcept {
+        __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}; // of pairs, by block
+        for (int half = 0; half < 2; ++half) {
+            const __m256i weights = minus(q.half[half], -128);
+            const __m128i w[2] = {
+                _mm256_castsi256_si128(weights), _mm256_extracti128_si256(weights, 1)
+            };
+            for (int block = 0; block < 2; ++block) {
+                const __m256i steps = words<bits>(x, half, block);
+                const __m256i pairs = _mm256_madd_epi16(_mm256_cvtepi8_epi16(w[block]), steps);
+                sums[block] = _mm256_add_epi32(sums[block], pairs);
+            }
+        }
+        return _mm256_permute4x64_epi64(_mm256_hadd_epi32(sums[0], sums[1]), 0xd8);
+    }
+    // The 16 steps of half a block.
+    template <int bits>
+    static __m256i words(const Packed& x, int half, int block) noexcept {
+        const auto part = [&](const int8_t* bytes) {
+            const auto* p = reinterpret_cast<const __m128i*>(bytes + 16 * block);
+            return _mm256_cvtepi8_epi16(_mm_load_si128(p));
+        };
+        if constexpr (bits == 8) {
+            return part(x.high[half]);
+        }
+        return _mm256_add_epi16(_mm256_slli_epi16(part(x.high[half]), 8), part(x.low[half]));
     }
     // start + 256 * high + low, of pairs of 16-bit sums.
     static __m256i joined(__m256i start, __m256i high, __m256i low) noexcept {

@@ -28,6 +28,7 @@ constexpr int kMinRounds = 6;            // of timing everything, the best of ea
 constexpr int kMaxRounds = 32;
 constexpr int kRowStep = 32; // samples have multiples of this many neurons
 constexpr int kProbeTokens = 4;
+constexpr int kActivationBits = 16; // for one token the memory decides, not the bits
 
 class Deadline {
 public:
@@ -58,8 +59,6 @@ void wake(ThreadPool& pool) {
     } while (std::count(is_awake.begin(), is_awake.end(), 1) < pool.n_threads() &&
              !deadline.is_over());
 }
-
-constexpr int kActivationBits = 16; // for one token the memory decides, not the bits
 
 // Whether a neuron fires for a token, in a pattern without order.
 bool fires(int neuron, int token, double share) noexcept {

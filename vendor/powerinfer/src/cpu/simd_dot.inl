@@ -49,13 +49,6 @@ template <int R>
     }
 }
 
-// Asks for the rows before they are reached by those that ask for later ones.
-inline void prefetch_rows(const Rows& w, int n) noexcept {
-    for (int i = 0; i < n && i < w.n; ++i) {
-        prefetch(row_at(w, i), static_cast<int>(w.stride_bytes));
-    }
-}
-
 // Quantised rows.
 
 template <bool kHasMin>
@@ -164,8 +157,8 @@ inline const Packed* packed_token(const Activations& x, size_t token) noexcept {
 
 // One token.
 template <typename W, int bits, int R>
-void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x, size_t token) {
-    const Packed* in = packed_token(x, token);
+void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x) {
+    const Packed* in = packed_token(x, 0);
     F acc[R];
     for (int r = 0; r < R; ++r) {
         acc[r] = Simd::zero();
@@ -189,16 +182,15 @@ void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x, siz
 }
 
 template <typename W, int bits>
-void dot_one(float* out, const Rows& w, const Activations& x, size_t token) {
+void dot_one(float* out, const Rows& w, const Activations& x) {
     constexpr int R = Simd::kRowTile;
     const int ahead = rows_ahead(w, R);
-    prefetch_rows(w, ahead);
     int i = 0;
     for (; i + R <= w.n; i += R) {
-        dot_tile_one<W, bits, R>(out + i, TileRows<R>(w, i, ahead), x, token);
+        dot_tile_one<W, bits, R>(out + i, TileRows<R>(w, i, ahead), x);
     }
     for (; i < w.n; ++i) {
-        dot_tile_one<W, bits, 1>(out + i, TileRows<1>(w, i, 0), x, token);
+        dot_tile_one<W, bits, 1>(out + i, TileRows<1>(w, i, 0), x);
     }
 }
 
@@ -328,7 +320,7 @@ void dot_many(float* out, size_t out_stride, const Rows& w, const Activations& x
 template <typename W, int bits>
 void dot_rounded(float* out, size_t out_stride, const Rows& w, const Activations& x) {
     if (x.n_tokens == 1) {
-        dot_one<W, bits>(out, w, x, 0);
+        dot_one<W, bits>(out, w, x);
     } else {
         dot_many<W, bits>(out, out_stride, w, x);
     }

@@ -36,7 +36,9 @@ inline void pack_block(Packed& group, int b, const float* x) noexcept {
             const int value = q[16 * half + j];
             group.high[half][16 * b + j] =
                 static_cast<int8_t>(bits == 8 ? value : (value + 128) >> 8);
-            group.low[half][16 * b + j] = static_cast<int8_t>(value);
+            if constexpr (bits == 16) {
+                group.low[half][16 * b + j] = static_cast<int8_t>(value);
+            }
         }
     }
     for (int l = 0; l < 4; ++l) {

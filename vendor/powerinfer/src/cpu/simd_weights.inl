@@ -5,7 +5,8 @@
 // vector, four lanes each (a group). A weight type W offers
 //   kUnit, kUnitBytes        elements and bytes of a unit
 //   Scales, scales(unit)     its scales and minima as floats
-//   values(unit, scales, c)  elements 32c..32c+31 as floats, rounded as in scalar_blocks.h
+//   values(unit, scales, c)  elements 32c..32c+31 as floats, rounded as in scalar_blocks.h; floats,
+//                            whose unit is 32 elements, can be read on beyond it
 // and, when quantised, for the product with packed activations (simd_pack.inl)
 //   kBlock, kBlockBytes      elements and bytes of a block: rows end with whole blocks, not units
 //   kZero                    subtracted from every unsigned integer

@@ -153,6 +153,25 @@ struct Simd : SimdX86 {
         out[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), values);
     }
 
+    // A group of Q6_K is half of a block: its 64 bytes of low bits, a nibble for each of two
+    // blocks of 32, and its 32 bytes of high bits, two for each of four.
+    static Quants quants_q6_k(const uint8_t* low, const uint8_t* high) noexcept {
+        const __m512i bytes = _mm512_loadu_si512(low);
+        return {
+            {join_q6_k(_mm512_shuffle_i64x2(bytes, bytes, 0x88), high),
+             join_q6_k(_mm512_shuffle_i64x2(bytes, bytes, 0xdd), high + 16)}
+        };
+    }
+    static F scales_q6_k(const uint8_t* q, float d) noexcept {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q));
+        return mul(set1(d), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)));
+    }
+    // Every second of the scales from `first` on, in four lanes each.
+    static F lanes_q6_k(F scales, int first) noexcept {
+        const __m512i from = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
+        return _mm512_permutexvar_ps(_mm512_add_epi32(from, _mm512_set1_epi32(first)), scales);
+    }
+
     // What stands for zero, times -(sum of the activations).
     template <int zero>
     static Sums minus_zero(const Packed& x) noexcept {
@@ -250,6 +269,29 @@ struct Simd : SimdX86 {
 private:
     static __m512i block_of_lane() noexcept {
         return _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    }
+    // 16 elements of four blocks of 32: the first two blocks in the low nibbles, and the next pair
+    // of the high bits for each.
+    static __m512i join_q6_k(__m512i nibbles, const uint8_t* high) noexcept {
+        const __m512i down = _mm512_set_epi64(
+            0x0004000400040004,
+            0x0004000400040004,
+            0x0004000400040004,
+            0x0004000400040004,
+            0,
+            0,
+            0,
+            0
+        );
+        const __m512i up = _mm512_setr_epi32(4, 4, 4, 4, 2, 2, 2, 2, 0, 0, 0, 0, 30, 30, 30, 30);
+        const __m512i pairs =
+            _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(high)));
+        const __m512i fours =
+            _mm512_and_si512(_mm512_srlv_epi16(nibbles, down), _mm512_set1_epi8(0x0f));
+        // fours | (rotated & 0x30)
+        return _mm512_ternarylogic_epi32(
+            fours, _mm512_rolv_epi32(pairs, up), _mm512_set1_epi8(0x30), 0xf8
+        );
     }
     template <int zero>
     static __m512i minus_times(__m512i x) noexcept {

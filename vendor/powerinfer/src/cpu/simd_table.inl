@@ -24,7 +24,7 @@ constexpr Ops kTable = {
      kBlockOps<WeightQ8_0>,
      kBlockOps<WeightQ4K>,
      kBlockOps<WeightQ5K>,
-     kBlockOps<WeightQ6K>},
+     kBlockOps<SelectQ6K<Simd>::Type>},
     packed_bytes,
     pack,
     rms_norm,

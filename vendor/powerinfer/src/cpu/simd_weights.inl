@@ -260,6 +260,32 @@ struct WeightQ6K : Weight256<210, 32, decode_q6_k> {
     }
 };
 
+// The type of most output matrices: where a group is half of a block, it is read without a detour
+// over blocks of 32.
+template <typename S>
+struct WideQ6K : WeightQ6K {
+    static typename S::Quants quants(const uint8_t* block, int g) noexcept {
+        return S::quants_q6_k(block + 64 * g, block + kQ6KHighBits + 32 * g);
+    }
+    using Lanes = F; // the scales of all 16 elements, in order
+    static F lanes(const uint8_t* block) noexcept {
+        return S::scales_q6_k(block + kQ6KScales, S::f16(load_u16(block + kQ6KScale)));
+    }
+    static F scale(F scales, int g, int half) noexcept {
+        return S::lanes_q6_k(scales, 8 * g + half);
+    }
+};
+
+template <typename S>
+struct SelectQ6K {
+    using Type = WeightQ6K;
+};
+template <typename S>
+    requires requires { &S::quants_q6_k; }
+struct SelectQ6K<S> {
+    using Type = WideQ6K<S>;
+};
+
 inline const uint8_t* row_at(const Rows& w, int i) noexcept {
     const auto row = static_cast<size_t>(w.ids != nullptr ? w.ids[i] : i);
     return reinterpret_cast<const uint8_t*>(w.data) + row * w.stride_bytes;

@@ -3,17 +3,60 @@
 #include "predictor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 
 namespace powerinfer {
 
 namespace {
 
+constexpr int kFlagGrain = 1024; // neurons that one thread looks at for all tokens
+
 bool is_non_zero(float value) noexcept {
     return value != 0.0F;
 }
 
 } // namespace
+
+template <typename Body>
+void FeedForward::for_tokens(Body&& body) {
+    compute_.pool.parallel_for(n_tokens_, 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t t = begin; t < end; ++t) {
+            body(static_cast<int>(t));
+        }
+    });
+}
+
+template <typename IsNeeded>
+Needed FeedForward::find_needed(int n, IsNeeded&& is_needed) {
+    if (n_tokens_ == 1) {
+        return {};
+    }
+    std::atomic<uint64_t> n_needed{0};
+    for_tokens([&](int t) {
+        uint8_t* flags = scratch_.needed.row(t, hidden_dim_);
+        uint64_t n_own = 0;
+        for (int i = 0; i < n; ++i) {
+            flags[i] = static_cast<uint8_t>(is_needed(t, i));
+            n_own += flags[i];
+        }
+        n_needed.fetch_add(n_own, std::memory_order_relaxed);
+    });
+    return {scratch_.needed.data(), n_needed.load()};
+}
+
+void FeedForward::flag_non_zero(const float* values, int n) {
+    uint8_t* flags = scratch_.flags.data();
+    compute_.pool.parallel_for(n, kFlagGrain, [&](int64_t begin, int64_t end, int) {
+        std::fill(flags + begin, flags + end, uint8_t{0});
+        for (size_t t = 0; t < static_cast<size_t>(n_tokens_); ++t) {
+            const float* row = values + t * stride_;
+            for (int64_t i = begin; i < end; ++i) {
+                flags[i] |= static_cast<uint8_t>(row[i] != 0.0F);
+            }
+        }
+    });
+}
 
 FeedForward::FeedForward(
     Compute& compute, const Layer& layer, FfnChoice choice, const float* input, int n_tokens
@@ -47,17 +90,22 @@ void FeedForward::pack_input() {
 void FeedForward::test(const ActiveSet& candidates) {
     const Matrix& w = config_.family->is_gated ? layer_.gate : layer_.up;
     const float* bias = config_.family->is_gated ? nullptr : layer_.up_bias;
+    Needed needed;
+    if (choice_.uses_predictor && choice_.lists_candidates) {
+        needed = find_needed(candidates.n, [&](int t, int i) {
+            const float score = scratch_.neurons.row(t, hidden_dim_)[candidates.id(i)];
+            return score >= config_.sparse_threshold;
+        });
+    }
     multiply(
         compute_,
         x_,
-        {Product{&w, scratch_.first.data(), stride_, bias, candidates.ids, candidates.n}}
+        {Product{&w, scratch_.first.data(), stride_, bias, candidates.ids, candidates.n, needed}}
     );
-    for (int t = 0; t < n_tokens_; ++t) {
-        activate(candidates, scratch_.first.row(t, hidden_dim_), t);
-    }
+    for_tokens([&](int t) { activate(candidates, scratch_.first.row(t, hidden_dim_), t); });
 }
 
-// What is tested may hold neurons that this token's own predictor did not select: they are 0.
+// Where all rows were tested, neurons that this token's own predictor did not select are 0.
 void FeedForward::activate(const ActiveSet& candidates, float* values, int t) const {
     if (config_.activation == Activation::silu) {
         compute_.ops.silu(values, candidates.n);
@@ -67,7 +115,7 @@ void FeedForward::activate(const ActiveSet& candidates, float* values, int t) co
     for (int i = 0; i < candidates.n; ++i) {
         values[i] = values[i] > threshold ? values[i] : 0.0F;
     }
-    if (choice_.uses_predictor && (n_tokens_ > 1 || !choice_.lists_candidates)) {
+    if (choice_.uses_predictor && !choice_.lists_candidates) {
         const float* scores = scratch_.neurons.row(t, hidden_dim_);
         for (int i = 0; i < candidates.n; ++i) {
             const bool is_selected = scores[candidates.id(i)] >= config_.sparse_threshold;
@@ -102,27 +150,24 @@ ActiveSet FeedForward::find_survivors(const ActiveSet& candidates) {
     if (!choice_.lists_survivors) {
         return candidates;
     }
-    uint8_t* flags = scratch_.flags.data();
-    std::fill(flags, flags + candidates.n, uint8_t{0});
-    for (int t = 0; t < n_tokens_; ++t) {
-        const float* values = scratch_.first.row(t, hidden_dim_);
-        for (int i = 0; i < candidates.n; ++i) {
-            flags[i] |= static_cast<uint8_t>(values[i] != 0.0F);
-        }
-    }
+    flag_non_zero(scratch_.first.data(), candidates.n);
+    const uint8_t* flags = scratch_.flags.data();
     int32_t* ids = scratch_.survivors.data();
     int n = 0;
     for (int i = 0; i < candidates.n; ++i) {
         ids[n] = candidates.id(i);
         n += flags[i];
     }
-    for (int t = 0; t < n_tokens_; ++t) {
+    if (n == candidates.n) {
+        return candidates;
+    }
+    for_tokens([&](int t) {
         float* values = scratch_.first.row(t, hidden_dim_);
         for (int i = 0, j = 0; i < candidates.n; ++i) {
             values[j] = values[i];
             j += flags[i];
         }
-    }
+    });
     return {ids, n};
 }
 
@@ -130,46 +175,52 @@ float* FeedForward::weigh(const ActiveSet& survivors) {
     if (!config_.family->is_gated) {
         return scratch_.first.data();
     }
+    Needed needed;
+    if (choice_.lists_survivors) {
+        needed = find_needed(survivors.n, [&](int t, int i) {
+            return is_non_zero(scratch_.first.row(t, hidden_dim_)[i]);
+        });
+    }
+    float* products = scratch_.second.data();
     multiply(
         compute_,
         x_,
-        {Product{&layer_.up, scratch_.second.data(), stride_, nullptr, survivors.ids, survivors.n}}
+        {Product{&layer_.up, products, stride_, nullptr, survivors.ids, survivors.n, needed}}
     );
     const bool is_drelu = config_.activation == Activation::drelu;
-    for (int t = 0; t < n_tokens_; ++t) {
+    for_tokens([&](int t) {
         const float* gate = scratch_.first.row(t, hidden_dim_);
         float* up = scratch_.second.row(t, hidden_dim_);
         for (int i = 0; i < survivors.n; ++i) {
             const float value = is_drelu && up[i] <= 0.0F ? 0.0F : up[i];
-            up[i] = gate[i] * value;
+            up[i] = is_non_zero(gate[i]) ? gate[i] * value : 0.0F;
         }
-    }
-    return scratch_.second.data();
+    });
+    return products;
 }
 
 Seen FeedForward::count(
     const ActiveSet& candidates, const ActiveSet& survivors, const float* coef, LayerStats& counters
 ) {
-    uint8_t* flags = scratch_.flags.data();
-    std::fill(flags, flags + survivors.n, uint8_t{0});
-    uint64_t n_active = 0;
-    uint64_t n_candidate = 0;
-    for (int t = 0; t < n_tokens_; ++t) {
+    std::atomic<uint64_t> n_active{0};
+    std::atomic<uint64_t> n_candidate{0};
+    for_tokens([&](int t) {
         const float* row = coef + static_cast<size_t>(t) * stride_;
         n_active += static_cast<uint64_t>(std::count_if(row, row + survivors.n, is_non_zero));
         n_candidate += n_candidates(candidates, t);
-        for (int i = 0; i < survivors.n; ++i) {
-            flags[i] |= static_cast<uint8_t>(is_non_zero(row[i]));
-        }
-    }
+    });
+    flag_non_zero(coef, survivors.n);
+    const uint8_t* flags = scratch_.flags.data();
     n_needed_ = static_cast<int>(std::count(flags, flags + survivors.n, uint8_t{1}));
-    const uint64_t n_total = static_cast<uint64_t>(n_tokens_) * stride_;
-    counters.neurons_active += n_active;
+    n_terms_ = n_active.load();
+    counters.neurons_active += n_terms_;
     counters.neurons_candidate += n_candidate;
+    const uint64_t n_total = static_cast<uint64_t>(n_tokens_) * stride_;
     counters.neurons_total += n_total;
     const double all = static_cast<double>(n_total);
     return {
-        .token = {static_cast<double>(n_candidate) / all, static_cast<double>(n_active) / all},
+        .token =
+            {static_cast<double>(n_candidate.load()) / all, static_cast<double>(n_terms_) / all},
         .batch =
             {static_cast<double>(n_selected_) / hidden_dim_,
              static_cast<double>(n_needed_) / hidden_dim_},
@@ -200,6 +251,7 @@ void FeedForward::project_down(const ActiveSet& survivors, const float* coef) {
             survivors.n,
             coef,
             stride_,
+            n_terms_,
             n_tokens_
         );
         compute_.stats.weight_bytes_read +=

@@ -43,6 +43,13 @@ public:
     void project_down(const ActiveSet& survivors, const float* coef);
 
 private:
+    template <typename Body>
+    void for_tokens(Body&& body);
+    // Of each token the neurons i < n for which is_needed(t, i); of one token all are needed.
+    template <typename IsNeeded>
+    Needed find_needed(int n, IsNeeded&& is_needed);
+    // scratch.flags: which of n neurons are not zero for some token.
+    void flag_non_zero(const float* values, int n);
     void activate(const ActiveSet& candidates, float* values, int t) const;
     uint64_t n_candidates(const ActiveSet& candidates, int t) const;
     void project_dense(const ActiveSet& survivors, const float* coef);
@@ -55,9 +62,10 @@ private:
     const float* input_;
     int n_tokens_;
     int hidden_dim_;
-    size_t stride_;      // of a token in scratch.first, second and neurons
-    int n_selected_ = 0; // neurons that the predictor selects for some token
-    int n_needed_ = 0;   // neurons that are not zero for some token
+    size_t stride_;        // of a token in scratch.first, second and neurons
+    int n_selected_ = 0;   // neurons that the predictor selects for some token
+    int n_needed_ = 0;     // neurons that are not zero for some token
+    uint64_t n_terms_ = 0; // neurons that are not zero, of all tokens
     cpu::Activations x_{};
 };
 

@@ -24,7 +24,14 @@ struct Compute {
     int activation_bits; // 16 or 8, for quantised weights
 };
 
-// One matrix of a group that shares its input: out[t, i] = w[rows[i]] . x[t] + bias[rows[i]].
+// Which rows each token needs.
+struct Needed {
+    const uint8_t* flags = nullptr; // (n_tokens, out_stride) 0 or 1; nullptr: all
+    uint64_t n = 0;                 // ones among the flags of the product's rows
+};
+
+// One matrix of a group that shares its input: out[t, i] = w[rows[i]] . x[t] + bias[rows[i]], or 0
+// where the token does not need the row.
 struct Product {
     const Matrix* w;
     float* out; // (n_tokens, out_stride)
@@ -32,6 +39,7 @@ struct Product {
     const float* bias = nullptr;   // (rows of w,) or nullptr
     const int32_t* rows = nullptr; // (n_rows,) ascending, or nullptr for all
     int n_rows = -1;               // of `rows`
+    Needed needed = {};
 };
 
 // The batch `x` (n_tokens, dim), also rounded for quantised weights if `is_quantized`; the rounded
@@ -49,7 +57,8 @@ inline void multiply(
 }
 
 // out[t, :] = sum over i of coef[t, i] * w[rows[i], :], spread by columns; each column is summed in
-// the order of `rows` whatever the number of threads. out is (n_tokens, w.cols).
+// the order of `rows` whatever the number of threads. n_terms of the coefficients are not zero. out
+// is (n_tokens, w.cols).
 void multiply_transposed(
     Compute& compute,
     float* out,
@@ -58,6 +67,7 @@ void multiply_transposed(
     int n_rows,
     const float* coef,
     size_t coef_stride,
+    uint64_t n_terms,
     int n_tokens
 );
 

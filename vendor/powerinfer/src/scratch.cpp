@@ -43,6 +43,7 @@ Scratch::Scratch(
     candidates = Array<int32_t>(hidden_dim);
     survivors = Array<int32_t>(hidden_dim);
     flags = Array<uint8_t>(hidden_dim);
+    needed = Array<uint8_t>(tokens * hidden_dim);
     if (has_audit) {
         audit = Array<float>(tokens * hidden_dim);
         audit_up = Array<float>(tokens * hidden_dim);
@@ -54,7 +55,8 @@ uint64_t Scratch::n_bytes() const noexcept {
            attn_normed.n_bytes() + q.n_bytes() + k.n_bytes() + v.n_bytes() + attended.n_bytes() +
            attn_delta.n_bytes() + rotation.n_bytes() + attn_scores.n_bytes() + rank.n_bytes() +
            neurons.n_bytes() + first.n_bytes() + second.n_bytes() + candidates.n_bytes() +
-           survivors.n_bytes() + flags.n_bytes() + audit.n_bytes() + audit_up.n_bytes();
+           survivors.n_bytes() + flags.n_bytes() + needed.n_bytes() + audit.n_bytes() +
+           audit_up.n_bytes();
 }
 
 } // namespace powerinfer

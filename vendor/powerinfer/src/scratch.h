@@ -64,6 +64,7 @@ struct Scratch {
     Array<int32_t> candidates; // (hidden_dim,) ascending neuron numbers
     Array<int32_t> survivors;  // (hidden_dim,)
     Array<uint8_t> flags;      // (hidden_dim,)
+    Array<uint8_t> needed;     // (T, n) 1 where a token needs a neuron
     Array<float> audit;        // (T, hidden_dim), with audit only
     Array<float> audit_up;     // (T, hidden_dim), with audit only
 };

@@ -22,7 +22,8 @@ struct Simd : SimdX86 {
     static constexpr int kRowTile = 4;       // rows at once for one token
     static constexpr int kRowTileTokens = 4; // rows of floats for kTokenTile tokens
     static constexpr int kTokenTile = 4;
-    static constexpr int kPanelRows = 8; // decoded rows for kPanelTokens tokens
+    static constexpr int kAxpyVectors = 4; // of columns for kTokenTile tokens
+    static constexpr int kPanelRows = 8;   // decoded rows for kPanelTokens tokens
     static constexpr int kPanelTokens = 2;
 
     using F = __m512;

@@ -15,7 +15,8 @@ struct Simd {
     static constexpr int kRowTile = 4;       // rows at once for one token
     static constexpr int kRowTileTokens = 2; // rows of floats for kTokenTile tokens
     static constexpr int kTokenTile = 4;
-    static constexpr int kPanelRows = 4; // decoded rows for kPanelTokens tokens
+    static constexpr int kAxpyVectors = 4; // of columns for kTokenTile tokens
+    static constexpr int kPanelRows = 4;   // decoded rows for kPanelTokens tokens
     static constexpr int kPanelTokens = 3;
 
     using F = float32x4_t;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "simd_axpy.inl"
+#include "simd_axpy_floats.inl"
 #include "simd_dot.inl"
 #include "simd_math.inl"
 
@@ -9,7 +10,7 @@ namespace powerinfer::cpu {
 namespace {
 
 template <typename W>
-constexpr TypeOps kFloatOps = {dot_floats<W>, axpy_rows<W>, dequantize<W>};
+constexpr TypeOps kFloatOps = {dot_floats<W>, axpy_floats<W>, dequantize<W>};
 
 template <typename W>
 constexpr TypeOps kBlockOps = {dot_blocks<W>, axpy_rows<W>, dequantize<W>};

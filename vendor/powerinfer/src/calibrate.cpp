@@ -209,25 +209,41 @@ private:
         rate = std::max(rate, all / std::max(elapsed.count(), 1e-9));
     }
 
+    double share_of_token(double share_of_union) const {
+        return 1.0 - std::pow(1.0 - share_of_union, 1.0 / n_tokens_);
+    }
+
+    // The union of the tokens has about the share of neurons that the predictor selects.
     void test(double& rate, double share) {
+        const float threshold = model_.config().sparse_threshold;
+        const double of_token = share_of_token(share);
         int32_t* ids = shop_.scratch.candidates.data();
         int n = 0;
         for (int i = 0; i < samples_.n_rows(); ++i) {
+            bool is_selected = false;
+            for (int t = 0; t < n_tokens_; ++t) {
+                const bool is_own = fires(i, t, of_token);
+                float* scores = shop_.scratch.neurons.row(t, samples_.n_rows());
+                scores[i] = is_own ? threshold : threshold - 1.0F;
+                is_selected = is_selected || is_own;
+            }
             ids[n] = i;
-            n += fires(i, 0, share) ? 1 : 0;
+            n += is_selected ? 1 : 0;
         }
-        const ActiveSet listed{share < 1.0 ? ids : nullptr, n};
+        const bool is_listed = share < 1.0;
+        const ActiveSet tested =
+            is_listed ? ActiveSet{ids, n} : ActiveSet{nullptr, samples_.n_rows()};
         keep(
             rate,
             &LayerBytes::test,
-            fixed_choice(Strategy::exact),
-            [&](FeedForward& ffn, const float*) { ffn.test(listed); }
+            fixed_choice(is_listed ? Strategy::predictor : Strategy::exact),
+            [&](FeedForward& ffn, const float*) { ffn.test(tested); }
         );
     }
 
     // The union of the tokens has about the share of neurons that are not zero.
     void rest(double& rate, double share, bool is_listed) {
-        const double of_token = 1.0 - std::pow(1.0 - share, 1.0 / n_tokens_);
+        const double of_token = share_of_token(share);
         for (int t = 0; t < n_tokens_; ++t) {
             float* values = shop_.scratch.first.row(t, samples_.n_rows());
             for (int i = 0; i < samples_.n_rows(); ++i) {

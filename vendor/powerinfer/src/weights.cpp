@@ -116,14 +116,16 @@ void Weights::allocate_copy() {
         static_cast<unsigned long long>(n_bytes),
         static_cast<unsigned long long>(available.value_or(0))
     );
-    copy_ = Buffer::allocate_large(static_cast<size_t>(file_->file_bytes()));
-    base_ = copy_.data();
+    // Files align their tensors to half a cache line.
+    lead_ = (Buffer::kAlignment - file_->data_offset() % Buffer::kAlignment) % Buffer::kAlignment;
+    copy_ = Buffer::allocate_large(lead_ + static_cast<size_t>(file_->file_bytes()));
+    base_ = copy_.data() + lead_;
     copied_bytes_ = n_bytes;
 }
 
 void Weights::fill_copy(const LoadProgress& progress) {
     const MappedFile& file = file_->file();
-    const auto begin = static_cast<size_t>(file_->data_offset());
+    const size_t begin = lead_ + static_cast<size_t>(file_->data_offset());
     const size_t n_bytes = copy_.n_bytes() - begin;
     // Pieces begin at large pages, so that no page is filled by two threads.
     const size_t first = begin / kPiece;
@@ -146,7 +148,7 @@ void Weights::fill_copy(const LoadProgress& progress) {
     const auto copy_piece = [&](size_t piece, int worker) {
         const size_t from = std::max(begin, piece * kPiece);
         const size_t n = std::min(copy_.n_bytes(), (piece + 1) * kPiece) - from;
-        file.read(from, copy_.bytes().subspan(from, n));
+        file.read(from - lead_, copy_.bytes().subspan(from, n));
         const size_t so_far = done.fetch_add(n) + n;
         if (worker == 0) { // the caller's thread
             report(so_far);

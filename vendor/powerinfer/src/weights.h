@@ -60,13 +60,14 @@ private:
     void fill_copy(const LoadProgress& progress);
     void lock();
     std::span<const std::byte> copied() const noexcept {
-        return copy_.bytes().subspan(static_cast<size_t>(file_->data_offset()));
+        return copy_.bytes().subspan(lead_ + static_cast<size_t>(file_->data_offset()));
     }
 
     std::shared_ptr<const GgufFile> file_;
     WeightOptions options_;
     std::string reason_;
-    Buffer copy_; // as long as the file, so that offsets stay; its header is never touched
+    Buffer copy_;     // as long as the file, so that offsets stay; its header is never touched
+    size_t lead_ = 0; // bytes of the copy before the file's first: its data begins at a cache line
     const std::byte* base_;
     uint64_t copied_bytes_ = 0;
     uint64_t copy_ns_ = 0;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include "simd_axpy.inl"
+#include "simd_columns.inl"
 #include "simd_dot.inl"
 #include "simd_math.inl"
+#include "simd_select.inl"
 
 namespace powerinfer::cpu {
 namespace {
@@ -31,6 +33,8 @@ constexpr Ops kTable = {
     layer_norm,
     softmax,
     silu,
+    dot_columns,
+    select,
 };
 
 } // namespace

@@ -123,7 +123,7 @@ void the_copy_holds_the_file_and_begins_at_a_cache_line() {
         const std::string path = directory().write("aligned.gguf", tiny.build());
         auto file = std::make_shared<powerinfer::GgufFile>(powerinfer::GgufFile::open(path));
         powerinfer::Weights weights(file, {.repack = powerinfer::Repack::always});
-        weights.make_resident([](uint64_t, uint64_t) { return true; }, {});
+        weights.make_resident({}, [](uint64_t, uint64_t) { return true; }, {});
         n_shifted += file->data_offset() % 64 / 32;
         const auto first = reinterpret_cast<uintptr_t>(weights.data(file->tensors().front()));
         CHECK_EQ(first % 64, uintptr_t{0});

@@ -2,6 +2,7 @@
 // the machine's plain read bandwidth. Median of 20 passes over a matrix larger than any cache.
 //   ops_bench [table] [type]   e.g. ops_bench avx512 q4_0
 #include "buffer.h"
+#include "columns.h"
 #include "cpu/ops.h"
 #include "quantize.h"
 
@@ -20,6 +21,9 @@ namespace {
 constexpr int kDim = 4096;
 constexpr size_t kMatrixBytes = size_t{128} << 20;
 constexpr int kPasses = 20;
+// A predictor's second matrix.
+constexpr int kNeurons = 8192;
+constexpr int kRank = 512;
 
 struct Timing {
     double median; // GB/s
@@ -93,7 +97,7 @@ struct Bench {
                 half_of_rows.push_back(static_cast<int32_t>(i));
             }
         }
-        out.assign(std::max<size_t>(8 * (matrix.size() / row), 8 * kDim), 0.001f);
+        out.assign(std::max<size_t>(8 * (matrix.size() / row), 8 * kNeurons), 0.001f);
     }
 
     void report(const Ops& ops, DType type, const char* what, const Timing& t) const {
@@ -123,6 +127,39 @@ struct Bench {
             ops.of(type).dot_rows(out.data(), static_cast<size_t>(n), rows, in);
         });
         report(ops, type, what, t);
+    }
+
+    // Half of the columns of matrices as predictors have them.
+    void columns(const Ops& ops, const char* what, int n_tokens) {
+        std::vector<int32_t> ids;
+        std::vector<int32_t> ends;
+        for (int block = 0; block < kRank; block += kColumnBlock) {
+            for (int column = 0; column < kColumnBlock; column += 2) {
+                ids.push_back(block + column + block / kColumnBlock % 2);
+            }
+            ends.push_back(static_cast<int32_t>(ids.size()));
+        }
+        const size_t stride = kNeurons * row_bytes(DType::q4_0, kRank);
+        const size_t n = matrix.size() / stride;
+        Buffer packed = Buffer::allocate(static_cast<size_t>(n_tokens), ops.packed_bytes(kRank));
+        std::vector<float> gathered(static_cast<size_t>(n_tokens) * kRank);
+        for (size_t i = 0; i < gathered.size(); ++i) {
+            gathered[i] = i % kColumnBlock < kColumnBlock / 2 ? x[i] : 0.0f;
+        }
+        ops.pack(packed.data(), gathered.data(), n_tokens, kRank, 16);
+        const cpu::Activations in = {gathered.data(), packed.data(), 16, n_tokens, kRank};
+        const auto blocks = static_cast<double>(ends.size());
+        const double bytes =
+            blocks * static_cast<double>(column_bytes(kNeurons, kColumnBlock / 2) * n);
+        const Timing t = measure(bytes, [&] {
+            for (size_t i = 0; i < n; ++i) {
+                const cpu::Columns w = {
+                    matrix.data() + i * stride, kNeurons, ids.data(), ends.data()
+                };
+                ops.dot_columns(out.data(), kNeurons, w, 0, kNeurons, in);
+            }
+        });
+        report(ops, DType::q4_0, what, t);
     }
 
     void axpys(const Ops& ops, DType type, const char* what, int n_tokens, bool listed) {
@@ -175,6 +212,10 @@ int main(int argc, char** argv) {
             bench.dots(*ops, type, "dot half", 1, true);
             bench.dots(*ops, type, "dot x8", 8, false);
             bench.dots(*ops, type, "dot x8 8-bit", 8, false, 8);
+            if (type == DType::q4_0) {
+                bench.columns(*ops, "columns half", 1);
+                bench.columns(*ops, "columns x8", 8);
+            }
             bench.axpys(*ops, type, "axpy", 1, false);
             bench.axpys(*ops, type, "axpy half", 1, true);
             bench.axpys(*ops, type, "axpy x8", 8, false);

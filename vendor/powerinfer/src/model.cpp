@@ -43,7 +43,7 @@ public:
             name.c_str(),
             type.name
         );
-        return {weights_.data(info), info.type, static_cast<int>(info.ne[1]), cols};
+        return {weights_.data(info), info.type, static_cast<int>(info.ne[1]), cols, false};
     }
 
     const float* vector(const std::string& name, int n) {
@@ -104,7 +104,11 @@ private:
 // Rows [begin, begin + n) of a fused matrix.
 Matrix row_range(const Matrix& fused, int begin, int n) {
     return {
-        fused.data + static_cast<size_t>(begin) * fused.stride_bytes(), fused.type, n, fused.cols
+        fused.data + static_cast<size_t>(begin) * fused.stride_bytes(),
+        fused.type,
+        n,
+        fused.cols,
+        false
     };
 }
 
@@ -271,7 +275,27 @@ Model::Model(std::shared_ptr<const Weights> weights, const ModelOptions& options
         has_predictor_ ? "" : ", and the file has none"
     );
     config_.sparse_threshold = options.sparse_threshold.value_or(config_.sparse_threshold);
+    choose_layout();
     tensors.warn_unknown(options.log);
+}
+
+// About half of a predictor's hidden layer is zero, so that of its second matrix only some columns
+// are needed. In a mapped file they are where they are.
+void Model::choose_layout() {
+    for (Layer& layer : layers_) {
+        layer.fc2.is_by_columns = may_predict() && weights_->copied_bytes() > 0 &&
+                                  fits_columns(layer.fc2.type, layer.fc2.rows);
+    }
+}
+
+std::vector<ColumnMatrix> Model::by_columns() const {
+    std::vector<ColumnMatrix> matrices;
+    for (const Layer& layer : layers_) {
+        if (layer.fc2.is_by_columns) {
+            matrices.push_back({layer.fc2.data, layer.fc2.rows, layer.fc2.cols});
+        }
+    }
+    return matrices;
 }
 
 } // namespace powerinfer

@@ -17,12 +17,13 @@ namespace powerinfer {
 // Same numbers as PI_STRATEGY_*, without the default; `automatic` is PI_STRATEGY_AUTO.
 enum class Strategy : uint32_t { dense = 1, exact = 2, predictor = 3, automatic = 4 };
 
-// A row-major weight matrix, as in the file.
+// A weight matrix: row-major, as in the file, unless it says otherwise.
 struct Matrix {
     const std::byte* data = nullptr; // nullptr: the model has no such matrix
     DType type = DType::f32;
     int rows = 0;
     int cols = 0;
+    bool is_by_columns = false; // see columns.h; it has no rows to slice or select
 
     size_t stride_bytes() const noexcept { return row_bytes(type, cols); }
     size_t n_bytes() const noexcept { return stride_bytes() * static_cast<size_t>(rows); }
@@ -62,7 +63,7 @@ struct Layer {
     const float* up_bias = nullptr;   // (hidden_dim,)
     const float* down_bias = nullptr; // (dim,)
     Matrix fc1;                       // (rank, dim), predictor
-    Matrix fc2;                       // (hidden_dim, rank)
+    Matrix fc2;                       // (hidden_dim, rank), by columns where it can be
 };
 
 struct ModelOptions {
@@ -97,8 +98,12 @@ public:
     uint64_t ffn_bytes() const noexcept { return ffn_bytes_; }
     uint64_t predictor_bytes() const noexcept { return predictor_bytes_; }
     const Weights& weights() const noexcept { return *weights_; }
+    // The matrices that are to be by columns when the weights are resident.
+    std::vector<ColumnMatrix> by_columns() const;
 
 private:
+    void choose_layout();
+
     std::shared_ptr<const Weights> weights_;
     Config config_;
     Strategy strategy_ = Strategy::dense;

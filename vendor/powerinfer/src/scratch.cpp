@@ -37,10 +37,13 @@ Scratch::Scratch(
     );
 
     rank = Array<float>(tokens * max_rank);
+    units = Array<int32_t>(max_rank);
+    unit_ends = Array<int32_t>(max_rank / kColumnBlock);
     neurons = Array<float>(tokens * hidden_dim);
     first = Array<float>(tokens * hidden_dim);
     second = Array<float>(tokens * hidden_dim);
     candidates = Array<int32_t>(hidden_dim);
+    n_selected = Array<int32_t>((hidden_dim + kColumnRows - 1) / kColumnRows);
     survivors = Array<int32_t>(hidden_dim);
     flags = Array<uint8_t>(hidden_dim);
     needed = Array<uint8_t>(tokens * hidden_dim);
@@ -54,9 +57,9 @@ uint64_t Scratch::n_bytes() const noexcept {
     return x.n_bytes() + normed.n_bytes() + delta.n_bytes() + packed.n_bytes() +
            attn_normed.n_bytes() + q.n_bytes() + k.n_bytes() + v.n_bytes() + attended.n_bytes() +
            attn_delta.n_bytes() + rotation.n_bytes() + attn_scores.n_bytes() + rank.n_bytes() +
-           neurons.n_bytes() + first.n_bytes() + second.n_bytes() + candidates.n_bytes() +
-           survivors.n_bytes() + flags.n_bytes() + needed.n_bytes() + audit.n_bytes() +
-           audit_up.n_bytes();
+           units.n_bytes() + unit_ends.n_bytes() + n_selected.n_bytes() + neurons.n_bytes() +
+           first.n_bytes() + second.n_bytes() + candidates.n_bytes() + survivors.n_bytes() +
+           flags.n_bytes() + needed.n_bytes() + audit.n_bytes() + audit_up.n_bytes();
 }
 
 } // namespace powerinfer

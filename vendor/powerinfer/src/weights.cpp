@@ -1,5 +1,6 @@
 #include "weights.h"
 
+#include "columns.h"
 #include "error.h"
 #include "page_lock.h"
 #include "processors.h"
@@ -12,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace powerinfer {
 
@@ -54,6 +56,30 @@ std::string reason_against(const GgufFile& file, Repack repack) {
         break;
     }
     return reason_to_stay_mapped(data_bytes(file), SystemMemory::now());
+}
+
+// Calls body(i, worker) for i in [0, n) on as many threads as there are cores. After the first that
+// throws no more are begun, and it is thrown again.
+template <typename Body>
+void for_all(size_t n, Body&& body) {
+    std::atomic<bool> is_stopped{false};
+    std::exception_ptr failure;
+    std::mutex failing;
+    ThreadPool pool(static_cast<int>(std::min(static_cast<size_t>(physical_cores()), n)));
+    pool.parallel_for(static_cast<int64_t>(n), 1, [&](int64_t begin, int64_t end, int worker) {
+        try {
+            for (int64_t i = begin; i < end && !is_stopped.load(); ++i) {
+                body(static_cast<size_t>(i), worker);
+            }
+        } catch (...) {
+            const std::lock_guard lock(failing);
+            failure = std::current_exception();
+            is_stopped.store(true);
+        }
+    });
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
 }
 
 } // namespace
@@ -116,14 +142,16 @@ void Weights::allocate_copy() {
         static_cast<unsigned long long>(n_bytes),
         static_cast<unsigned long long>(available.value_or(0))
     );
-    copy_ = Buffer::allocate_large(static_cast<size_t>(file_->file_bytes()));
-    base_ = copy_.data();
+    // Files align their tensors to half a cache line.
+    lead_ = (Buffer::kAlignment - file_->data_offset() % Buffer::kAlignment) % Buffer::kAlignment;
+    copy_ = Buffer::allocate_large(lead_ + static_cast<size_t>(file_->file_bytes()));
+    base_ = copy_.data() + lead_;
     copied_bytes_ = n_bytes;
 }
 
 void Weights::fill_copy(const LoadProgress& progress) {
     const MappedFile& file = file_->file();
-    const auto begin = static_cast<size_t>(file_->data_offset());
+    const size_t begin = lead_ + static_cast<size_t>(file_->data_offset());
     const size_t n_bytes = copy_.n_bytes() - begin;
     // Pieces begin at large pages, so that no page is filled by two threads.
     const size_t first = begin / kPiece;
@@ -140,42 +168,53 @@ void Weights::fill_copy(const LoadProgress& progress) {
         );
     };
     std::atomic<size_t> done{0};
-    std::atomic<bool> is_stopped{false};
-    std::exception_ptr failure;
-    std::mutex failing;
-    const auto copy_piece = [&](size_t piece, int worker) {
+    for_all(n_pieces, [&](size_t i, int worker) {
+        const size_t piece = first + i;
         const size_t from = std::max(begin, piece * kPiece);
         const size_t n = std::min(copy_.n_bytes(), (piece + 1) * kPiece) - from;
-        file.read(from, copy_.bytes().subspan(from, n));
+        file.read(from - lead_, copy_.bytes().subspan(from, n));
         const size_t so_far = done.fetch_add(n) + n;
         if (worker == 0) { // the caller's thread
             report(so_far);
         }
-    };
-    ThreadPool pool(std::min<int>(physical_cores(), static_cast<int>(n_pieces)));
-    pool.parallel_for(static_cast<int64_t>(n_pieces), 1, [&](int64_t i, int64_t, int worker) {
-        try {
-            if (!is_stopped.load()) {
-                copy_piece(first + static_cast<size_t>(i), worker);
-            }
-        } catch (...) {
-            const std::lock_guard lock(failing);
-            failure = std::current_exception();
-            is_stopped.store(true);
-        }
     });
-    if (failure) {
-        std::rethrow_exception(failure);
-    }
     if (reported < n_bytes) { // another thread had the last piece
         report(n_bytes);
     }
 }
 
-void Weights::make_resident(const LoadProgress& progress, const Log& log) {
+// The rows are read from the file once more, in strips that stay in the second-level cache: so they
+// need no place beside the columns that take theirs.
+void Weights::turn(std::span<const ColumnMatrix> matrices) {
+    struct Strip {
+        const ColumnMatrix* matrix;
+        int first; // row
+    };
+    std::vector<Strip> strips;
+    for (const ColumnMatrix& matrix : matrices) {
+        for (int first = 0; first < matrix.rows; first += kColumnRows) {
+            strips.push_back({&matrix, first});
+        }
+    }
+    for_all(strips.size(), [&](size_t i, int) {
+        const auto& [matrix, first] = strips[i];
+        const auto begin = static_cast<size_t>(matrix->data - base_);
+        const size_t stride = row_bytes(DType::q4_0, matrix->cols);
+        std::vector<std::byte> rows(kColumnRows * stride);
+        file_->file().read(begin + static_cast<size_t>(first) * stride, rows);
+        store_by_columns(
+            copy_.data() + lead_ + begin, matrix->rows, matrix->cols, first, rows.data()
+        );
+    });
+}
+
+void Weights::make_resident(
+    std::span<const ColumnMatrix> by_columns, const LoadProgress& progress, const Log& log
+) {
     if (copied_bytes_ > 0) {
         const auto start = std::chrono::steady_clock::now();
         fill_copy(progress);
+        turn(by_columns);
         file_->file().release_pages(static_cast<size_t>(file_->data_offset()));
         const std::chrono::nanoseconds elapsed = std::chrono::steady_clock::now() - start;
         copy_ns_ = static_cast<uint64_t>(elapsed.count());

@@ -1,7 +1,8 @@
 // Where a model's weights lie: in the mapped file, or in a copy of its tensor data in large pages.
 //
 // Sparse rows of a mapped file cost a walk of the page table each; in pages of 2 MiB they do not.
-// The copy keeps the file's own layout and offsets, so nothing but the base changes.
+// The copy keeps the file's own offsets, so nothing but the base changes, and its layout but for
+// those matrices that are turned from rows to columns in their place.
 #pragma once
 
 #include "buffer.h"
@@ -27,6 +28,13 @@ struct WeightOptions {
     bool lock = false;     // implies prefetch
 };
 
+// A q4_0 matrix of the copy that is to be stored by columns (columns.h).
+struct ColumnMatrix {
+    const std::byte* data;
+    int rows;
+    int cols;
+};
+
 // Bytes made ready so far and in all; false stops.
 using LoadProgress = std::function<bool(uint64_t done, uint64_t total)>;
 
@@ -41,10 +49,13 @@ public:
     Weights(const Weights&) = delete;
     Weights& operator=(const Weights&) = delete;
 
-    // Makes the bytes ready as the options say, on as many threads as there are cores. `progress`
-    // is called on this thread. Throws Error(cancelled), Error(io) when the file became shorter, or
-    // Error(out_of_memory) when the memory cannot be locked.
-    void make_resident(const LoadProgress& progress, const Log& log);
+    // Makes the bytes ready as the options say, on as many threads as there are cores; `by_columns`
+    // is empty where nothing is copied. `progress` is called on this thread. Throws
+    // Error(cancelled), Error(io) when the file became shorter, or Error(out_of_memory) when the
+    // memory cannot be locked.
+    void make_resident(
+        std::span<const ColumnMatrix> by_columns, const LoadProgress& progress, const Log& log
+    );
 
     const GgufFile& file() const noexcept { return *file_; }
     // Of a tensor of the file; the bytes are there after make_resident().
@@ -58,15 +69,17 @@ public:
 private:
     void allocate_copy();
     void fill_copy(const LoadProgress& progress);
+    void turn(std::span<const ColumnMatrix> matrices);
     void lock();
     std::span<const std::byte> copied() const noexcept {
-        return copy_.bytes().subspan(static_cast<size_t>(file_->data_offset()));
+        return copy_.bytes().subspan(lead_ + static_cast<size_t>(file_->data_offset()));
     }
 
     std::shared_ptr<const GgufFile> file_;
     WeightOptions options_;
     std::string reason_;
-    Buffer copy_; // as long as the file, so that offsets stay; its header is never touched
+    Buffer copy_;     // as long as the file, so that offsets stay; its header is never touched
+    size_t lead_ = 0; // bytes of the copy before the file's first: its data begins at a cache line
     const std::byte* base_;
     uint64_t copied_bytes_ = 0;
     uint64_t copy_ns_ = 0;

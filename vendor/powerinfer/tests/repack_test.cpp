@@ -113,6 +113,28 @@ void copied_and_mapped_weights_give_the_same_bits() {
     CHECK(engine::run(copied.get(), {.n_threads = 2}) == engine::run(mapped.get()));
 }
 
+// Whatever the alignment of the file's own data.
+void the_copy_holds_the_file_and_begins_at_a_cache_line() {
+    uint64_t n_shifted = 0;
+    for (const char* name : {"a", "a name that makes the header longer", "two of them"}) {
+        test::TinyModel tiny({});
+        tiny.writer().add_string("general.name", name);
+        tiny.writer().tensors.push_back({name, 0, {8}, test::Bytes(32)});
+        const std::string path = directory().write("aligned.gguf", tiny.build());
+        auto file = std::make_shared<powerinfer::GgufFile>(powerinfer::GgufFile::open(path));
+        powerinfer::Weights weights(file, {.repack = powerinfer::Repack::always});
+        weights.make_resident({}, [](uint64_t, uint64_t) { return true; }, {});
+        n_shifted += file->data_offset() % 64 / 32;
+        const auto first = reinterpret_cast<uintptr_t>(weights.data(file->tensors().front()));
+        CHECK_EQ(first % 64, uintptr_t{0});
+        for (const powerinfer::TensorInfo& tensor : file->tensors()) {
+            const auto data = file->file().bytes().subspan(tensor.offset, tensor.n_bytes);
+            CHECK(std::equal(data.begin(), data.end(), weights.data(tensor)));
+        }
+    }
+    CHECK(n_shifted > 0 && n_shifted < 3); // both kinds were seen
+}
+
 void the_model_says_what_was_done() {
     const engine::File file = engine::open_file(medium_path());
     pi_file_info container{};
@@ -375,6 +397,7 @@ void decode_is_free_of_page_faults_after_a_warm_up() {
 int main() {
     CHECK_RUN(auto_copies_where_it_pays_and_memory_allows);
     CHECK_RUN(copied_and_mapped_weights_give_the_same_bits);
+    CHECK_RUN(the_copy_holds_the_file_and_begins_at_a_cache_line);
     CHECK_RUN(the_model_says_what_was_done);
     CHECK_RUN(what_is_in_memory_already_is_not_copied);
     CHECK_RUN(what_is_done_is_logged);

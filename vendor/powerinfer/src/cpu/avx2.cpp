@@ -59,6 +59,10 @@ struct Simd : SimdX86 {
         const __m256i from = _mm256_setr_epi32(0, 4, 2, 6, 0, 0, 0, 0);
         _mm_storeu_ps(out, _mm256_castps256_ps128(_mm256_permutevar8x32_ps(one, from)));
     }
+    // Bit l: x[l] >= y.
+    static uint32_t not_below(F x, float y) noexcept {
+        return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(x, set1(y), _CMP_GE_OQ)));
+    }
     static float largest(F x) noexcept { return largest8(x); }
     // In two factors, so that both are normal numbers and subnormal results round once.
     static F times_power_of_2(F x, F k) noexcept {
@@ -171,6 +175,49 @@ struct Simd : SimdX86 {
         _mm256_store_si256(reinterpret_cast<__m256i*>(x.first_sum), first);
         _mm256_store_si256(reinterpret_cast<__m256i*>(x.sum), both);
         store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(both)));
+    }
+
+    // Columns of nibbles.
+    static constexpr int kNibbleHalves = 1; // summed at once
+    using Column = __m256i;
+    struct ColumnSums { // of pairs: of 32 columns below 2^15
+        __m256i high;
+        __m256i low;
+    };
+    static Column load_column(const uint8_t* p) noexcept { return load_bytes(p); }
+    static Column low_nibbles(Column v) noexcept { return field(v, 0, 15); }
+    static Column high_nibbles(Column v) noexcept { return field(v, 4, 15); }
+    static Column interleave_low8(Column a, Column b) noexcept {
+        return _mm256_unpacklo_epi8(a, b);
+    }
+    static Column interleave_high8(Column a, Column b) noexcept {
+        return _mm256_unpackhi_epi8(a, b);
+    }
+    static Column interleave_low16(Column a, Column b) noexcept {
+        return _mm256_unpacklo_epi16(a, b);
+    }
+    static Column interleave_high16(Column a, Column b) noexcept {
+        return _mm256_unpackhi_epi16(a, b);
+    }
+    static Column set4(int32_t four) noexcept { return _mm256_set1_epi32(four); }
+    static Sums set1_sums(int32_t x) noexcept { return _mm256_set1_epi32(x); }
+    static ColumnSums no_sums() noexcept {
+        return {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    }
+    // sums + four weights times four steps in each lane.
+    template <int bits>
+    static void add_four(ColumnSums& sums, Column w, Column high, Column low) noexcept {
+        sums.high = _mm256_add_epi16(sums.high, _mm256_maddubs_epi16(w, high));
+        if constexpr (bits == 16) {
+            sums.low = _mm256_add_epi16(sums.low, _mm256_maddubs_epi16(w, low));
+        }
+    }
+    template <int bits>
+    static Sums joined(Sums start, const ColumnSums& sums) noexcept {
+        if constexpr (bits == 8) {
+            return _mm256_add_epi32(start, _mm256_madd_epi16(sums.high, _mm256_set1_epi16(1)));
+        }
+        return joined(start, sums.high, sums.low);
     }
 
     static uint32_t max_abs_bits32(const float* x) noexcept {

@@ -66,6 +66,20 @@ struct Simd : SimdX86 {
         const __m512i from = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
         _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(from, one)));
     }
+    // Writes first + l for each bit l, and something behind these.
+    static int list(int32_t* ids, uint32_t bits, int first) noexcept {
+        const __m512i lanes =
+            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        const __m512i numbers = _mm512_add_epi32(lanes, _mm512_set1_epi32(first));
+        _mm512_storeu_si512(
+            ids, _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), numbers)
+        );
+        return __builtin_popcount(bits);
+    }
+    // Bit l: x[l] >= y.
+    static uint32_t not_below(F x, float y) noexcept {
+        return _mm512_cmp_ps_mask(x, set1(y), _CMP_GE_OQ);
+    }
     static float largest(F x) noexcept { return largest8(_mm256_max_ps(low(x), high(x))); }
     static F times_power_of_2(F x, F k) noexcept { return _mm512_scalef_ps(x, k); }
 
@@ -223,6 +237,51 @@ struct Simd : SimdX86 {
         _mm512_store_si512(x.first_sum, first);
         _mm512_store_si512(x.sum, both);
         store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(both)));
+    }
+
+    // Columns of nibbles.
+    static constexpr int kNibbleHalves = 2; // summed at once
+    using Column = __m512i;
+    struct ColumnSums {
+        __m512i high;
+        __m512i low;
+    };
+    static Column load_column(const uint8_t* p) noexcept { return _mm512_loadu_si512(p); }
+    static Column low_nibbles(Column v) noexcept {
+        return _mm512_and_si512(v, _mm512_set1_epi8(15));
+    }
+    static Column high_nibbles(Column v) noexcept { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+    static Column interleave_low8(Column a, Column b) noexcept {
+        return _mm512_unpacklo_epi8(a, b);
+    }
+    static Column interleave_high8(Column a, Column b) noexcept {
+        return _mm512_unpackhi_epi8(a, b);
+    }
+    static Column interleave_low16(Column a, Column b) noexcept {
+        return _mm512_unpacklo_epi16(a, b);
+    }
+    static Column interleave_high16(Column a, Column b) noexcept {
+        return _mm512_unpackhi_epi16(a, b);
+    }
+    static Column set4(int32_t four) noexcept { return _mm512_set1_epi32(four); }
+    static Sums set1_sums(int32_t x) noexcept { return _mm512_set1_epi32(x); }
+    static ColumnSums no_sums() noexcept {
+        return {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    }
+    // sums + four weights times four steps in each lane.
+    template <int bits>
+    static void add_four(ColumnSums& sums, Column w, Column high, Column low) noexcept {
+        sums.high = _mm512_dpbusd_epi32(sums.high, w, high);
+        if constexpr (bits == 16) {
+            sums.low = _mm512_dpbusd_epi32(sums.low, w, low);
+        }
+    }
+    template <int bits>
+    static Sums joined(Sums start, const ColumnSums& sums) noexcept {
+        if constexpr (bits == 8) {
+            return _mm512_add_epi32(start, sums.high);
+        }
+        return _mm512_add_epi32(_mm512_add_epi32(start, sums.low), _mm512_slli_epi32(sums.high, 8));
     }
 
     static uint32_t max_abs_bits32(const float* x) noexcept {

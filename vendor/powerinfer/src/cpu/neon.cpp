@@ -54,6 +54,11 @@ struct Simd {
     static void sums4(float* out, F a, F b, F c, F d) noexcept {
         store(out, vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
     }
+    // Bit l: x[l] >= y.
+    static uint32_t not_below(F x, float y) noexcept {
+        const uint32_t bit_of_lane[4] = {1, 2, 4, 8};
+        return vaddvq_u32(vandq_u32(vcgeq_f32(x, set1(y)), vld1q_u32(bit_of_lane)));
+    }
     static float largest(F x) noexcept { return vmaxvq_f32(x); }
     // In two factors, so that both are normal numbers and subnormal results round once.
     static F times_power_of_2(F x, F k) noexcept {
@@ -158,6 +163,44 @@ struct Simd {
         const Quants ones = {{vdupq_n_s8(1), vdupq_n_s8(1)}};
         const Sums sums = dot<0, bits>(vdupq_n_s32(0), ones, x);
         store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(sums)));
+    }
+
+    // Columns of nibbles.
+    static constexpr int kNibbleHalves = 2; // summed at once
+    using Column = uint8x16_t;
+    struct ColumnSums {
+        int32x4_t high;
+        int32x4_t low;
+    };
+    static Column load_column(const uint8_t* p) noexcept { return vld1q_u8(p); }
+    static Column low_nibbles(Column v) noexcept { return vandq_u8(v, vdupq_n_u8(15)); }
+    static Column high_nibbles(Column v) noexcept { return vshrq_n_u8(v, 4); }
+    static Column interleave_low8(Column a, Column b) noexcept { return vzip1q_u8(a, b); }
+    static Column interleave_high8(Column a, Column b) noexcept { return vzip2q_u8(a, b); }
+    static Column interleave_low16(Column a, Column b) noexcept {
+        return vreinterpretq_u8_u16(vzip1q_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b)));
+    }
+    static Column interleave_high16(Column a, Column b) noexcept {
+        return vreinterpretq_u8_u16(vzip2q_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b)));
+    }
+    static Column set4(int32_t four) noexcept { return vreinterpretq_u8_s32(vdupq_n_s32(four)); }
+    static Sums set1_sums(int32_t x) noexcept { return vdupq_n_s32(x); }
+    static ColumnSums no_sums() noexcept { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
+    // sums + four weights times four steps in each lane.
+    template <int bits>
+    static void add_four(ColumnSums& sums, Column w, Column high, Column low) noexcept {
+        const int8x16_t weights = vreinterpretq_s8_u8(w);
+        sums.high = add_products(sums.high, weights, vreinterpretq_s8_u8(high));
+        if constexpr (bits == 16) {
+            sums.low = add_products(sums.low, weights, vreinterpretq_s8_u8(low));
+        }
+    }
+    template <int bits>
+    static Sums joined(Sums start, const ColumnSums& sums) noexcept {
+        if constexpr (bits == 8) {
+            return vaddq_s32(start, sums.high);
+        }
+        return vaddq_s32(vaddq_s32(start, sums.low), vshlq_n_s32(sums.high, 8));
     }
 
     // out[i] = d * q[i], eight of them.

@@ -14,6 +14,7 @@
 // or a NaN gets scale NaN and zeros, so that the products it enters are NaN.
 #pragma once
 
+#include "../columns.h"
 #include "../dtype.h"
 
 #include <array>
@@ -71,6 +72,14 @@ struct TypeOps {
     void (*dequantize)(float* out, const std::byte* row, int n);
 };
 
+// A q4_0 matrix stored by columns (see columns.h), and which of them some token needs.
+struct Columns {
+    const std::byte* data;
+    int n_rows;          // a multiple of kColumnRows
+    const int32_t* ids;  // ascending column numbers
+    const int32_t* ends; // (n_blocks,) how many of them are in block b or before
+};
+
 inline constexpr int kNWeightTypes = 9;
 
 struct Ops {
@@ -92,6 +101,27 @@ struct Ops {
     void (*softmax)(float* x, int n);
     // x[i] = x[i] / (1 + exp(-x[i])), in place.
     void (*silu)(float* x, int n);
+
+    // out[t * out_stride + i] = dot(w[i], x[t]) for rows i of [begin, end), multiples of
+    // kColumnRows. x[t] holds for each block of columns the elements of those that are listed, then
+    // zeros. Blocks ascending, one fused multiply-add of the exact integer sum with the product of
+    // both scales; a block whose scale in x[t] is 0 is left out. The same bits on every
+    // instruction set.
+    void (*dot_columns)(
+        float* out, size_t out_stride, const Columns& w, int begin, int end, const Activations& x
+    );
+
+    // Lists the i of [begin, end), ascending, with values[t * stride + i] >= threshold for some
+    // token, and returns how many there are. `ids` has room for all.
+    int (*select)(
+        int32_t* ids,
+        const float* values,
+        size_t stride,
+        int n_tokens,
+        float threshold,
+        int begin,
+        int end
+    );
 
     const TypeOps& of(DType type) const noexcept;
 };

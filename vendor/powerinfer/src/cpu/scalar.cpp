@@ -82,6 +82,49 @@ void dot_rows(float* out, size_t out_stride, const Rows& w, const Activations& x
     }
 }
 
+// The weight of a column of a block, whose columns begin at `columns`, in a row of a tile.
+int column_weight(const uint8_t* columns, int n_rows, int column, int row) noexcept {
+    const int r = row % kColumnRows;
+    const uint8_t byte = columns
+        [static_cast<size_t>(column) * static_cast<size_t>(n_rows / 2) +
+         static_cast<size_t>(row / kColumnRows * kColumnBytes + column_byte(r % 64))];
+    return (r < 64 ? byte & 15 : byte >> 4) - 8;
+}
+
+float dot_column_blocks(const Columns& w, int i, const RoundedBlock* x, int dim) noexcept {
+    const ColumnTile tile = tile_of_row(w.n_rows, dim, i);
+    const int row = i - tile.begin;
+    const auto* scales = reinterpret_cast<const uint8_t*>(w.data) + tile.offset;
+    float sum = 0;
+    int first = 0;
+    for (int b = 0; b < dim / kColumnBlock; ++b, scales += column_block_bytes(tile.rows)) {
+        int32_t steps = 0;
+        for (int k = first; k < w.ends[b]; ++k) {
+            const uint8_t* columns = scales + 2 * static_cast<size_t>(tile.rows);
+            const int column = w.ids[k] % kColumnBlock;
+            steps += column_weight(columns, tile.rows, column, row) * x[b].q[k - first];
+        }
+        first = w.ends[b];
+        if (x[b].scale != 0.0f) {
+            const float scale = f16_to_f32(load_u16(scales + 2 * static_cast<size_t>(row)));
+            sum = std::fma(static_cast<float>(steps), scale * x[b].scale, sum);
+        }
+    }
+    return sum;
+}
+
+void dot_columns(
+    float* out, size_t out_stride, const Columns& w, int begin, int end, const Activations& x
+) {
+    for (size_t t = 0; t < static_cast<size_t>(x.n_tokens); ++t) {
+        const auto* blocks =
+            reinterpret_cast<const RoundedBlock*>(x.packed + t * packed_bytes(x.dim));
+        for (int i = begin; i < end; ++i) {
+            out[t * out_stride + static_cast<size_t>(i)] = dot_column_blocks(w, i, blocks, x.dim);
+        }
+    }
+}
+
 // Sums of scaled rows.
 
 template <typename W, bool kBlocks>
@@ -201,6 +244,28 @@ void silu(float* x, int n) {
     }
 }
 
+int select(
+    int32_t* ids,
+    const float* values,
+    size_t stride,
+    int n_tokens,
+    float threshold,
+    int begin,
+    int end
+) {
+    int n = 0;
+    for (int i = begin; i < end; ++i) {
+        bool is_selected = false;
+        for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t) {
+            is_selected = is_selected || values[t * stride + static_cast<size_t>(i)] >= threshold;
+        }
+        if (is_selected) {
+            ids[n++] = i;
+        }
+    }
+    return n;
+}
+
 template <typename W>
 constexpr TypeOps kFloatOps = {dot_rows<W, false>, axpy_rows<W, false>, dequantize<W, false>};
 
@@ -224,6 +289,8 @@ constexpr Ops kTable = {
     layer_norm,
     softmax,
     silu,
+    dot_columns,
+    select,
 };
 
 } // namespace

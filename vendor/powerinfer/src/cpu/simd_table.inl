@@ -3,8 +3,10 @@
 
 #include "simd_axpy.inl"
 #include "simd_axpy_floats.inl"
+#include "simd_columns.inl"
 #include "simd_dot.inl"
 #include "simd_math.inl"
+#include "simd_select.inl"
 
 namespace powerinfer::cpu {
 namespace {
@@ -32,6 +34,8 @@ constexpr Ops kTable = {
     layer_norm,
     softmax,
     silu,
+    dot_columns,
+    select,
 };
 
 } // namespace

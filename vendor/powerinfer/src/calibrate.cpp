@@ -107,7 +107,7 @@ public:
         layer_ = model_.layer(index_);
         for (Matrix* w : {&layer_.gate, &layer_.up, &layer_.down_t, &layer_.fc2}) {
             if (w->data != nullptr && !w->is_by_columns) {
-                *w = {w->slice(begin_, begin_ + n_rows_).data, w->type, n_rows_, w->cols, false};
+                *w = w->range(begin_, n_rows_);
             }
         }
         layer_.up_bias = layer_.up_bias == nullptr ? nullptr : layer_.up_bias + begin_;

@@ -66,7 +66,7 @@ pi_error* pi_model_load(const pi_file* file, const pi_model_options* given, pi_m
         const ModelOptions wanted = model_options(options);
         auto weights = std::make_shared<Weights>(file->gguf, weight_options(options));
         auto model = std::make_shared<const Model>(weights, wanted);
-        weights->make_resident(model->by_columns(), load_progress(options), wanted.log);
+        weights->make_resident(model->layout(), load_progress(options), wanted.log);
         *out = new pi_model{std::move(model)};
     });
 }

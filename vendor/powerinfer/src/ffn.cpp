@@ -255,7 +255,7 @@ void FeedForward::project_down(const ActiveSet& survivors, const float* coef) {
             n_tokens_
         );
         compute_.stats.weight_bytes_read +=
-            static_cast<uint64_t>(n_needed_) * layer_.down_t.stride_bytes();
+            static_cast<uint64_t>(n_needed_) * layer_.down_t.n_row_bytes();
     } else {
         project_dense(survivors, coef);
     }

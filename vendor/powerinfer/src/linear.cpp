@@ -24,7 +24,7 @@ int count_rows(const Product& product) noexcept {
 }
 
 int64_t rows_of(const Matrix& w, size_t n_bytes) {
-    const auto rows = static_cast<int64_t>(n_bytes / w.stride_bytes());
+    const auto rows = static_cast<int64_t>(n_bytes / w.n_row_bytes());
     return std::max<int64_t>(1, rows / kRowGrain) * kRowGrain;
 }
 
@@ -133,7 +133,7 @@ void multiply(Compute& compute, const cpu::Activations& x, std::span<const Produ
     for (const Product& product : products) {
         total += count_rows(product);
         compute.stats.weight_bytes_read +=
-            static_cast<uint64_t>(count_rows(product)) * product.w->stride_bytes();
+            static_cast<uint64_t>(count_rows(product)) * product.w->n_row_bytes();
     }
     const int64_t grain = rows_of(*products.front().w, kLeastBytes);
     const int64_t largest = x.n_tokens == 1 ? total : rows_of(*products.front().w, kMostBytes);

@@ -43,7 +43,7 @@ public:
             name.c_str(),
             type.name
         );
-        return {weights_.data(info), info.type, static_cast<int>(info.ne[1]), cols, false};
+        return {weights_.data(info), info.type, static_cast<int>(info.ne[1]), cols};
     }
 
     const float* vector(const std::string& name, int n) {
@@ -101,17 +101,6 @@ private:
     uint64_t used_bytes_ = 0;
 };
 
-// Rows [begin, begin + n) of a fused matrix.
-Matrix row_range(const Matrix& fused, int begin, int n) {
-    return {
-        fused.data + static_cast<size_t>(begin) * fused.stride_bytes(),
-        fused.type,
-        n,
-        fused.cols,
-        false
-    };
-}
-
 void read_attention(
     Tensors& tensors, const Config& config, const std::string& block, Layer& layer
 ) {
@@ -119,9 +108,9 @@ void read_attention(
     const int kv_dim = config.kv_dim;
     if (config.family->has_fused_qkv) {
         const Matrix qkv = tensors.matrix(block + "attn_qkv.weight", dim + 2 * kv_dim, dim);
-        layer.q = row_range(qkv, 0, dim);
-        layer.k = row_range(qkv, dim, kv_dim);
-        layer.v = row_range(qkv, dim + kv_dim, kv_dim);
+        layer.q = qkv.range(0, dim);
+        layer.k = qkv.range(dim, kv_dim);
+        layer.v = qkv.range(dim + kv_dim, kv_dim);
     } else {
         layer.q = tensors.matrix(block + "attn_q.weight", dim, dim);
         layer.k = tensors.matrix(block + "attn_k.weight", kv_dim, dim);
@@ -280,22 +269,54 @@ Model::Model(std::shared_ptr<const Weights> weights, const ModelOptions& options
 }
 
 // About half of a predictor's hidden layer is zero, so that of its second matrix only some columns
-// are needed. In a mapped file they are where they are.
+// are needed. Rows that are read for the same neurons lie side by side: the addresses of one page
+// are then looked up for all of them. In a mapped file everything is where it is.
 void Model::choose_layout() {
+    if (weights_->copied_bytes() == 0) {
+        return;
+    }
+    const bool is_gated = config_.family->is_gated;
     for (Layer& layer : layers_) {
-        layer.fc2.is_by_columns = may_predict() && weights_->copied_bytes() > 0 &&
-                                  fits_columns(layer.fc2.type, layer.fc2.rows);
+        if (may_predict() && fits_columns(layer.fc2.type, layer.fc2.rows)) {
+            layer.fc2.is_by_columns = true;
+            layout_.by_columns.push_back({layer.fc2.data, layer.fc2.rows, layer.fc2.cols});
+        }
+        if (layer.down_t.data == nullptr || strategy_ == Strategy::dense) {
+            continue;
+        }
+        // All rows of the first matrix are read where the predictor does not choose them.
+        if (strategy_ != Strategy::predictor && is_gated) {
+            bundle(std::array{&layer.up, &layer.down_t});
+        } else if (strategy_ == Strategy::predictor && is_gated) {
+            bundle(std::array{&layer.gate, &layer.up, &layer.down_t});
+        } else if (strategy_ == Strategy::predictor) {
+            bundle(std::array{&layer.up, &layer.down_t});
+        }
     }
 }
 
-std::vector<ColumnMatrix> Model::by_columns() const {
-    std::vector<ColumnMatrix> matrices;
-    for (const Layer& layer : layers_) {
-        if (layer.fc2.is_by_columns) {
-            matrices.push_back({layer.fc2.data, layer.fc2.rows, layer.fc2.cols});
+// Where they follow each other in the file, in any order.
+void Model::bundle(std::span<Matrix* const> matrices) {
+    std::vector<Matrix*> in_file(matrices.begin(), matrices.end());
+    std::sort(in_file.begin(), in_file.end(), [](const Matrix* a, const Matrix* b) {
+        return a->data < b->data;
+    });
+    const Matrix& first = *in_file.front();
+    const std::byte* end = first.data;
+    for (const Matrix* w : in_file) {
+        if (w->data != end || w->type != first.type || w->cols != first.cols) {
+            return;
         }
+        end += w->n_bytes();
     }
-    return matrices;
+    const int n = static_cast<int>(in_file.size());
+    layout_.bundles.push_back({first.data, n, first.rows, first.n_row_bytes()});
+    const std::byte* data = first.data;
+    for (Matrix* w : in_file) {
+        w->data = data;
+        w->stride = n;
+        data += w->n_row_bytes();
+    }
 }
 
 } // namespace powerinfer

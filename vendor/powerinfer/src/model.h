@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace powerinfer {
@@ -17,21 +18,25 @@ namespace powerinfer {
 // Same numbers as PI_STRATEGY_*, without the default; `automatic` is PI_STRATEGY_AUTO.
 enum class Strategy : uint32_t { dense = 1, exact = 2, predictor = 3, automatic = 4 };
 
-// A weight matrix: row-major, as in the file, unless it says otherwise.
+// A weight matrix: row-major, unless it says otherwise.
 struct Matrix {
     const std::byte* data = nullptr; // nullptr: the model has no such matrix
     DType type = DType::f32;
     int rows = 0;
     int cols = 0;
+    int stride = 1;             // rows of this size from one row to the next, see RowBundle
     bool is_by_columns = false; // see columns.h; it has no rows to slice or select
 
-    size_t stride_bytes() const noexcept { return row_bytes(type, cols); }
-    size_t n_bytes() const noexcept { return stride_bytes() * static_cast<size_t>(rows); }
+    size_t n_row_bytes() const noexcept { return row_bytes(type, cols); }
+    size_t stride_bytes() const noexcept { return n_row_bytes() * static_cast<size_t>(stride); }
+    size_t n_bytes() const noexcept { return n_row_bytes() * static_cast<size_t>(rows); }
     bool is_quantized() const noexcept { return dtype_info(type).is_quantized; }
+    // The matrix of rows [begin, begin + n).
+    Matrix range(int begin, int n) const noexcept {
+        return {data + static_cast<size_t>(begin) * stride_bytes(), type, n, cols, stride};
+    }
     cpu::Rows slice(int begin, int end) const noexcept {
-        return {
-            data + static_cast<size_t>(begin) * stride_bytes(), stride_bytes(), nullptr, end - begin
-        };
+        return {range(begin, end - begin).data, stride_bytes(), nullptr, end - begin};
     }
     cpu::Rows select(const int32_t* ids, int n) const noexcept {
         return {data, stride_bytes(), ids, n};
@@ -98,11 +103,12 @@ public:
     uint64_t ffn_bytes() const noexcept { return ffn_bytes_; }
     uint64_t predictor_bytes() const noexcept { return predictor_bytes_; }
     const Weights& weights() const noexcept { return *weights_; }
-    // The matrices that are to be by columns when the weights are resident.
-    std::vector<ColumnMatrix> by_columns() const;
+    // How the matrices are to lie in a copy of the weights.
+    const Layout& layout() const noexcept { return layout_; }
 
 private:
     void choose_layout();
+    void bundle(std::span<Matrix* const> matrices);
 
     std::shared_ptr<const Weights> weights_;
     Config config_;
@@ -114,6 +120,7 @@ private:
     NormWeights output_norm_;
     Matrix output_;
     std::vector<Layer> layers_;
+    Layout layout_;
     uint64_t weight_bytes_ = 0;
     uint64_t ffn_bytes_ = 0;
     uint64_t predictor_bytes_ = 0;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -29,6 +30,8 @@ constexpr uint64_t enough_for(uint64_t n_bytes) {
 
 // Large enough to be read in one go, small enough to cancel soon and to spread over threads.
 constexpr size_t kPiece = size_t{16} << 20;
+
+constexpr int kStripRows = 64; // rows of a bundle's matrices that are brought into order at a time
 
 double megabytes(uint64_t n_bytes) {
     return static_cast<double>(n_bytes) / 1e6;
@@ -149,13 +152,81 @@ void Weights::allocate_copy() {
     copied_bytes_ = n_bytes;
 }
 
-void Weights::fill_copy(const LoadProgress& progress) {
-    const MappedFile& file = file_->file();
-    const size_t begin = lead_ + static_cast<size_t>(file_->data_offset());
-    const size_t n_bytes = copy_.n_bytes() - begin;
-    // Pieces begin at large pages, so that no page is filled by two threads.
-    const size_t first = begin / kPiece;
-    const size_t n_pieces = (copy_.n_bytes() + kPiece - 1) / kPiece - first;
+void Weights::read(const std::byte* data, std::span<std::byte> out) const {
+    file_->file().read(static_cast<size_t>(data - base_), out);
+}
+
+// In pieces that begin at large pages, so that no page is filled by two threads.
+void Weights::add_plain(std::vector<Job>& jobs, const std::byte* begin, const std::byte* end) {
+    while (begin < end) {
+        const auto offset = static_cast<size_t>(begin - copy_.data());
+        const size_t n = std::min(kPiece - offset % kPiece, static_cast<size_t>(end - begin));
+        jobs.push_back({n, [this, begin, n] { read(begin, {place(begin), n}); }});
+        begin += n;
+    }
+}
+
+// Strips of rows stay in the second-level cache between reading and writing, and need no place
+// beside the matrix that takes theirs.
+void Weights::add_strips(std::vector<Job>& jobs, const ColumnMatrix& matrix) {
+    const size_t n = kColumnRows * matrix.n_row_bytes();
+    for (int first = 0; first < matrix.rows; first += kColumnRows) {
+        jobs.push_back({n, [this, matrix, first, n] {
+                            std::vector<std::byte> rows(n);
+                            const size_t offset = static_cast<size_t>(first) * matrix.n_row_bytes();
+                            read(matrix.data + offset, rows);
+                            store_by_columns(
+                                place(matrix.data), matrix.rows, matrix.cols, first, rows.data()
+                            );
+                        }});
+    }
+}
+
+void Weights::add_strips(std::vector<Job>& jobs, const RowBundle& bundle) {
+    for (int first = 0; first < bundle.rows; first += kStripRows) {
+        const auto n_rows = static_cast<size_t>(std::min(kStripRows, bundle.rows - first));
+        const auto n_matrices = static_cast<size_t>(bundle.n_matrices);
+        jobs.push_back(
+            {n_rows * n_matrices * bundle.n_row_bytes,
+             [this, bundle, first, n_rows, n_matrices] {
+                 const size_t n = bundle.n_row_bytes;
+                 const size_t begin = static_cast<size_t>(first) * n;
+                 std::vector<std::byte> rows(n_rows * n);
+                 for (size_t k = 0; k < n_matrices; ++k) {
+                     read(bundle.data + k * bundle.n_matrix_bytes() + begin, rows);
+                     std::byte* out = place(bundle.data) + begin * n_matrices + k * n;
+                     for (size_t i = 0; i < n_rows; ++i) {
+                         std::memcpy(out + i * n * n_matrices, rows.data() + i * n, n);
+                     }
+                 }
+             }}
+        );
+    }
+}
+
+std::vector<Weights::Job> Weights::copy_jobs(const Layout& layout) {
+    std::vector<Job> jobs;
+    std::vector<std::span<const std::byte>> ordered;
+    for (const ColumnMatrix& matrix : layout.by_columns) {
+        add_strips(jobs, matrix);
+        ordered.push_back({matrix.data, matrix.n_bytes()});
+    }
+    for (const RowBundle& bundle : layout.bundles) {
+        add_strips(jobs, bundle);
+        ordered.push_back({bundle.data, bundle.n_bytes()});
+    }
+    std::sort(ordered.begin(), ordered.end(), [](auto a, auto b) { return a.data() < b.data(); });
+    const std::byte* plain = copied().data();
+    for (const std::span<const std::byte> part : ordered) {
+        add_plain(jobs, plain, part.data());
+        plain = part.data() + part.size();
+    }
+    add_plain(jobs, plain, copied().data() + copied().size());
+    return jobs;
+}
+
+void Weights::fill_copy(const Layout& layout, const LoadProgress& progress) {
+    const size_t n_bytes = copied().size();
     size_t reported = 0;
     const auto report = [&](size_t so_far) {
         reported = so_far;
@@ -167,13 +238,11 @@ void Weights::fill_copy(const LoadProgress& progress) {
             n_bytes
         );
     };
+    const std::vector<Job> jobs = copy_jobs(layout);
     std::atomic<size_t> done{0};
-    for_all(n_pieces, [&](size_t i, int worker) {
-        const size_t piece = first + i;
-        const size_t from = std::max(begin, piece * kPiece);
-        const size_t n = std::min(copy_.n_bytes(), (piece + 1) * kPiece) - from;
-        file.read(from - lead_, copy_.bytes().subspan(from, n));
-        const size_t so_far = done.fetch_add(n) + n;
+    for_all(jobs.size(), [&](size_t i, int worker) {
+        jobs[i].run();
+        const size_t so_far = done.fetch_add(jobs[i].n_bytes) + jobs[i].n_bytes;
         if (worker == 0) { // the caller's thread
             report(so_far);
         }
@@ -183,38 +252,10 @@ void Weights::fill_copy(const LoadProgress& progress) {
     }
 }
 
-// The rows are read from the file once more, in strips that stay in the second-level cache: so they
-// need no place beside the columns that take theirs.
-void Weights::turn(std::span<const ColumnMatrix> matrices) {
-    struct Strip {
-        const ColumnMatrix* matrix;
-        int first; // row
-    };
-    std::vector<Strip> strips;
-    for (const ColumnMatrix& matrix : matrices) {
-        for (int first = 0; first < matrix.rows; first += kColumnRows) {
-            strips.push_back({&matrix, first});
-        }
-    }
-    for_all(strips.size(), [&](size_t i, int) {
-        const auto& [matrix, first] = strips[i];
-        const auto begin = static_cast<size_t>(matrix->data - base_);
-        const size_t stride = row_bytes(DType::q4_0, matrix->cols);
-        std::vector<std::byte> rows(kColumnRows * stride);
-        file_->file().read(begin + static_cast<size_t>(first) * stride, rows);
-        store_by_columns(
-            copy_.data() + lead_ + begin, matrix->rows, matrix->cols, first, rows.data()
-        );
-    });
-}
-
-void Weights::make_resident(
-    std::span<const ColumnMatrix> by_columns, const LoadProgress& progress, const Log& log
-) {
+void Weights::make_resident(const Layout& layout, const LoadProgress& progress, const Log& log) {
     if (copied_bytes_ > 0) {
         const auto start = std::chrono::steady_clock::now();
-        fill_copy(progress);
-        turn(by_columns);
+        fill_copy(layout, progress);
         file_->file().release_pages(static_cast<size_t>(file_->data_offset()));
         const std::chrono::nanoseconds elapsed = std::chrono::steady_clock::now() - start;
         copy_ns_ = static_cast<uint64_t>(elapsed.count());

@@ -1,8 +1,8 @@
 // Where a model's weights lie: in the mapped file, or in a copy of its tensor data in large pages.
 //
 // Sparse rows of a mapped file cost a walk of the page table each; in pages of 2 MiB they do not.
-// The copy keeps the file's own offsets, so nothing but the base changes, and its layout but for
-// those matrices that are turned from rows to columns in their place.
+// The copy keeps the file's own offsets, so nothing but the base changes, and its order but for
+// those matrices that a Layout names, which are written in another order into their place.
 #pragma once
 
 #include "buffer.h"
@@ -16,6 +16,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace powerinfer {
 
@@ -33,6 +34,27 @@ struct ColumnMatrix {
     const std::byte* data;
     int rows;
     int cols;
+
+    size_t n_row_bytes() const noexcept { return row_bytes(DType::q4_0, cols); }
+    size_t n_bytes() const noexcept { return n_row_bytes() * static_cast<size_t>(rows); }
+};
+
+// Matrices of the same shape that follow each other in the file, to be stored with their first rows
+// side by side, then the second rows, and so on.
+struct RowBundle {
+    const std::byte* data;
+    int n_matrices;
+    int rows; // of each
+    size_t n_row_bytes;
+
+    size_t n_matrix_bytes() const noexcept { return n_row_bytes * static_cast<size_t>(rows); }
+    size_t n_bytes() const noexcept { return n_matrix_bytes() * static_cast<size_t>(n_matrices); }
+};
+
+// What a copy orders otherwise than the file; parts do not overlap.
+struct Layout {
+    std::vector<ColumnMatrix> by_columns;
+    std::vector<RowBundle> bundles;
 };
 
 // Bytes made ready so far and in all; false stops.
@@ -49,13 +71,11 @@ public:
     Weights(const Weights&) = delete;
     Weights& operator=(const Weights&) = delete;
 
-    // Makes the bytes ready as the options say, on as many threads as there are cores; `by_columns`
-    // is empty where nothing is copied. `progress` is called on this thread. Throws
-    // Error(cancelled), Error(io) when the file became shorter, or Error(out_of_memory) when the
-    // memory cannot be locked.
-    void make_resident(
-        std::span<const ColumnMatrix> by_columns, const LoadProgress& progress, const Log& log
-    );
+    // Makes the bytes ready as the options say, on as many threads as there are cores; `layout` is
+    // empty where nothing is copied. `progress` is called on this thread. Throws Error(cancelled),
+    // Error(io) when the file became shorter, or Error(out_of_memory) when the memory cannot be
+    // locked.
+    void make_resident(const Layout& layout, const LoadProgress& progress, const Log& log);
 
     const GgufFile& file() const noexcept { return *file_; }
     // Of a tensor of the file; the bytes are there after make_resident().
@@ -68,8 +88,21 @@ public:
 
 private:
     void allocate_copy();
-    void fill_copy(const LoadProgress& progress);
-    void turn(std::span<const ColumnMatrix> matrices);
+    // A part of the copy that one thread writes.
+    struct Job {
+        size_t n_bytes;
+        std::function<void()> run;
+    };
+    std::vector<Job> copy_jobs(const Layout& layout);
+    void add_plain(std::vector<Job>& jobs, const std::byte* begin, const std::byte* end);
+    void add_strips(std::vector<Job>& jobs, const ColumnMatrix& matrix);
+    void add_strips(std::vector<Job>& jobs, const RowBundle& bundle);
+    // Bytes of the file that belong at `data` of the copy, and where they are written.
+    void read(const std::byte* data, std::span<std::byte> out) const;
+    std::byte* place(const std::byte* data) noexcept {
+        return copy_.data() + (data - copy_.data());
+    }
+    void fill_copy(const Layout& layout, const LoadProgress& progress);
     void lock();
     std::span<const std::byte> copied() const noexcept {
         return copy_.bytes().subspan(lead_ + static_cast<size_t>(file_->data_offset()));

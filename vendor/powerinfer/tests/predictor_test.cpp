@@ -40,7 +40,7 @@ std::shared_ptr<const Model> load(
     auto weights = std::make_shared<Weights>(file, WeightOptions{.repack = repack});
     auto model =
         std::make_shared<const Model>(weights, ModelOptions{strategy, std::nullopt, Log{}});
-    weights->make_resident(model->by_columns(), [](uint64_t, uint64_t) { return true; }, Log{});
+    weights->make_resident(model->layout(), [](uint64_t, uint64_t) { return true; }, Log{});
     return model;
 }
 

@@ -224,16 +224,29 @@ Axpy random_axpy(DType type, int dim, int n_tokens, Random& random) {
     return a;
 }
 
-// Rule 2, the definition: one fused multiply-add per term, ascending.
+// Rule 2, the definition: one term after the other, ascending.
+float axpy_term(DType type, float sum, float coef, const twin::Weight& w) {
+    const auto q = static_cast<float>(w.q);
+    if (!dtype_info(type).is_quantized) {
+        return std::fma(coef, q, sum);
+    }
+    const float scale = coef * static_cast<float>(w.scale);
+    if (type != DType::q4_k && type != DType::q5_k) {
+        return std::fma(scale, q, sum);
+    }
+    const float min = coef * static_cast<float>(w.min);
+    return sum + std::fma(scale, q, -min);
+}
+
 std::vector<float> axpy_twin(const Axpy& a) {
     std::vector<float> out = a.acc;
     for (size_t i = 0; i < a.ids.size(); ++i) {
-        const auto w = a.m.values(a.ids[i]);
+        const auto w = a.m.weights(a.ids[i]);
         for (size_t t = 0; t < static_cast<size_t>(a.n_tokens); ++t) {
             const float coef = a.coef[t * a.ids.size() + i];
             for (size_t j = 0; j < w.size() && coef != 0.0f; ++j) {
                 float& sum = out[t * w.size() + j];
-                sum = std::fma(coef, static_cast<float>(w[j]), sum);
+                sum = axpy_term(a.m.type, sum, coef, w[j]);
             }
         }
     }

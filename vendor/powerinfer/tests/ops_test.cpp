@@ -226,16 +226,11 @@ Axpy random_axpy(DType type, int dim, int n_tokens, Random& random) {
 
 // Rule 2, the definition: one term after the other, ascending.
 float axpy_term(DType type, float sum, float coef, const twin::Weight& w) {
-    const auto q = static_cast<float>(w.q);
-    if (!dtype_info(type).is_quantized) {
-        return std::fma(coef, q, sum);
+    const bool has_min = type == DType::q4_k || type == DType::q5_k;
+    if (has_min || !dtype_info(type).is_quantized) {
+        return std::fma(coef, static_cast<float>(w.value()), sum);
     }
-    const float scale = coef * static_cast<float>(w.scale);
-    if (type != DType::q4_k && type != DType::q5_k) {
-        return std::fma(scale, q, sum);
-    }
-    const float min = coef * static_cast<float>(w.min);
-    return sum + std::fma(scale, q, -min);
+    return std::fma(coef * static_cast<float>(w.scale), static_cast<float>(w.q), sum);
 }
 
 std::vector<float> axpy_twin(const Axpy& a) {

@@ -130,6 +130,11 @@ struct Simd {
     using StepsQ4K = Steps<0>;
     using StepsQ5K = Steps<0>;
     using StepsQ6K = Steps<32>;
+    // Keeps the compiler from holding x in registers.
+    template <typename T>
+    static void keep_in_memory(T& x) noexcept {
+        __asm__("" : "+m"(x));
+    }
     // x is computed before, and memory read later, for the compiler.
     template <typename V>
     static void finish(V& x) noexcept {

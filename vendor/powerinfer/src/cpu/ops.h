@@ -53,10 +53,9 @@ struct TypeOps {
 
     // acc[t * acc_stride + c] += sum over i, ascending, of coef[t * coef_stride + i] * w[row i][c]
     // for c in [col_begin, col_end), one term after the other on every instruction set:
-    //   weights of floats           acc = fma(coef, w, acc)
-    //   quantised, w = s * q        acc = fma(coef * s, q, acc)
-    //   quantised, w = s * q - min  acc = acc + fma(coef * s, q, -(coef * min))
-    // Products are rounded to float. Terms with a zero coefficient are skipped.
+    //   acc = fma(coef * s, q, acc)  quantised weights s * q
+    //   acc = fma(coef, w, acc)      floats, and weights with a minimum, w = s * q - min
+    // coef * s and w are rounded to float. Terms with a zero coefficient are skipped.
     // acc is indexed from column 0. col_begin is a multiple of kColumnStep; col_end too, or the end
     // of the row.
     void (*axpy_rows)(

@@ -86,11 +86,11 @@ template <typename W, bool kBlocks>
 void add_scaled(float* sums, float coef, const uint8_t* row, int column, int n) noexcept {
     if constexpr (kBlocks) {
         const Chunk chunk = chunk_at<W>(row, column);
-        const float min = coef * chunk.min;
         for (int j = 0; j < 32; ++j) {
-            const float scale = coef * chunk.scale[j / 16];
+            const float scale = chunk.scale[j / 16];
             const auto q = static_cast<float>(chunk.q[j]);
-            sums[j] = W::kHasMin ? sums[j] + std::fma(scale, q, -min) : std::fma(scale, q, sums[j]);
+            sums[j] = W::kHasMin ? std::fma(coef, scale * q - chunk.min, sums[j])
+                                 : std::fma(coef * scale, q, sums[j]);
         }
     } else {
         for (int j = 0; j < n; ++j) {

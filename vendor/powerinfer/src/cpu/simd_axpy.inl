@@ -1,5 +1,5 @@
 // Sums of scaled weight rows, and whole rows to floats. Several rows are added while a piece of acc
-// stays in registers; every element still gets one fused multiply-add per row, in row order.
+// stays in registers; every element still gets one term per row, in row order.
 #pragma once
 
 #include "simd_weights.inl"
@@ -33,20 +33,27 @@ template <typename W>
     }
 }
 
-// sum + vector i of a group's elements, which begin with element j of their unit.
+// Weights: vector i of a group that begins with element j of its unit.
 template <typename W>
-[[gnu::always_inline]] inline F add_element(
-    F sum, const typename W::Steps& steps, const typename W::Scales& scales, int j, int i
+[[gnu::always_inline]] inline F weights_at(
+    const typename W::Steps& steps, const typename W::Scales& scales, int j, int i
 ) noexcept {
-    const int element = j + i * Simd::kLanes;
-    const F scale = Simd::set1(W::scale_at(scales, element));
-    if constexpr (W::kHasMin) {
-        const F min = Simd::set1(W::min_at(scales, element));
-        return Simd::add(sum, Simd::fms(scale, steps.at(i), min));
+    if constexpr (!W::kHasScales) {
+        return steps.at(i);
     } else {
-        return Simd::fma(scale, steps.at(i), sum);
+        const int element = j + i * Simd::kLanes;
+        const F scale = Simd::set1(W::scale_at(scales, element));
+        if constexpr (W::kHasMin) {
+            return Simd::fms(scale, steps.at(i), Simd::set1(W::min_at(scales, element)));
+        } else {
+            return Simd::mul(scale, steps.at(i));
+        }
     }
 }
+
+// Whether coefficients multiply the scales, once for many elements.
+template <typename W>
+constexpr bool kByScale = W::kHasScales && !W::kHasMin;
 
 // acc[0..32 * kChunks) += that of N rows, kStep chunks of 32 at a time.
 template <typename W, int N, int kChunks, int kStep>
@@ -58,11 +65,14 @@ template <typename W, int N, int kChunks, int kStep>
 #pragma GCC unroll 8
     for (int r = 0; r < N; ++r) {
         scales[r] = W::scales(units[r]);
-        W::multiply(scales[r], terms[r].coef);
+        if constexpr (kByScale<W>) {
+            W::multiply(scales[r], terms[r].coef);
+        }
     }
-    // Keeps the compiler from taking the scales out of registers one by one: broadcasts from the
-    // first cache are cheaper.
-    __asm__("" : "+m"(scales));
+    if constexpr (W::kHasScales) {
+        // Broadcasts from the first cache are cheaper than from parts of registers.
+        Simd::keep_in_memory(scales);
+    }
 #pragma GCC unroll 8
     for (int c = 0; c < kChunks; c += kStep) {
         F sums[kVectors];
@@ -73,9 +83,17 @@ template <typename W, int N, int kChunks, int kStep>
 #pragma GCC unroll 8
         for (int r = 0; r < N; ++r) {
             const typename W::Steps steps = steps_of<W>(units[r], c / kStep);
+            const F coef = Simd::set1(terms[r].coef);
 #pragma GCC unroll 8
             for (int i = 0; i < kVectors; ++i) {
-                sums[i] = add_element<W>(sums[i], steps, scales[r], 32 * c, i);
+                if constexpr (kByScale<W>) {
+                    const int element = 32 * c + i * Simd::kLanes;
+                    const F scale = Simd::set1(W::scale_at(scales[r], element));
+                    sums[i] = Simd::fma(scale, steps.at(i), sums[i]);
+                } else {
+                    const F weights = weights_at<W>(steps, scales[r], 32 * c, i);
+                    sums[i] = Simd::fma(coef, weights, sums[i]);
+                }
             }
             if constexpr (W::kHasMin) {
                 // Keeps the compiler from beginning with later rows, for which it has no registers.
@@ -192,29 +210,48 @@ void for_row_units(const uint8_t* row, int n, Visit visit) noexcept {
 
 constexpr int kGroup = 32 * kGroupBlocks; // elements of a group
 
-// q[0..kUnit) = what the scales multiply.
-template <typename W>
-void read_steps(float* q, const uint8_t* unit) noexcept {
+// out[0..kUnit) = what the scales multiply, or the weights.
+template <typename W, bool kWeights>
+void read_unit(float* out, const uint8_t* unit) noexcept {
     constexpr int kStep = W::kUnit < kGroup ? W::kUnit : kGroup;
+    typename W::Scales scales;
+    if constexpr (kWeights) {
+        scales = W::scales(unit);
+    }
 #pragma GCC unroll 8
     for (int j = 0; j < W::kUnit; j += kStep) {
         const typename W::Steps steps = steps_of<W>(unit, j / kStep);
 #pragma GCC unroll 8
         for (int i = 0; i < kStep / Simd::kLanes; ++i) {
-            Simd::store(q + j + i * Simd::kLanes, steps.at(i));
+            float* to = out + j + i * Simd::kLanes;
+            if constexpr (kWeights) {
+                Simd::store(to, weights_at<W>(steps, scales, j, i));
+            } else {
+                Simd::store(to, steps.at(i));
+            }
         }
     }
 }
 
-// A decoded weight type: units of floats and their scales.
+// A decoded weight type: the weights as floats,
 template <typename W>
-struct Decoded {
+struct Decoded : WeightF32 {
+    static void decode(uint8_t* out, const uint8_t* unit) noexcept {
+        read_unit<W, true>(reinterpret_cast<float*>(out), unit);
+    }
+};
+
+// or what the scales multiply, followed by the scales.
+template <typename W>
+    requires kByScale<W>
+struct Decoded<W> {
     static constexpr int kUnit = W::kUnit;
     static constexpr int kScalesAt = kUnit * 4;
     static constexpr int kUnitBytes = (kScalesAt + sizeof(typename W::Scales) + 63) / 64 * 64;
     static constexpr int kBlock = kUnit;
     static constexpr int kBlockBytes = kUnitBytes;
-    static constexpr bool kHasMin = W::kHasMin;
+    static constexpr bool kHasScales = true;
+    static constexpr bool kHasMin = false;
     using Scales = typename W::Scales;
     static Scales scales(const uint8_t* unit) noexcept {
         Scales s;
@@ -223,22 +260,14 @@ struct Decoded {
     }
     static void multiply(Scales& s, float factor) noexcept { W::multiply(s, factor); }
     static float scale_at(const Scales& s, int j) noexcept { return W::scale_at(s, j); }
-    static float min_at(const Scales& s, int j) noexcept { return W::min_at(s, j); }
     struct Steps : WeightF32::Steps {
         Steps(const uint8_t* p, int g) noexcept : WeightF32::Steps(p + g * kGroup * 4, 0) {}
     };
 
     static void decode(uint8_t* out, const uint8_t* unit) noexcept {
-        read_steps<W>(reinterpret_cast<float*>(out), unit);
+        read_unit<W, false>(reinterpret_cast<float*>(out), unit);
         const Scales s = W::scales(unit);
         __builtin_memcpy(out + kScalesAt, &s, sizeof s);
-    }
-};
-
-template <int element_bytes, F (*load)(const uint8_t*)>
-struct Decoded<WeightFloat<element_bytes, load>> : WeightF32 {
-    static void decode(uint8_t* out, const uint8_t* unit) noexcept {
-        read_steps<WeightFloat<element_bytes, load>>(reinterpret_cast<float*>(out), unit);
     }
 };
 
@@ -309,23 +338,13 @@ void axpy_rows(
 
 template <typename W>
 void dequantize(float* out, const std::byte* row, int n) {
-    for_row_units<W>(
-        reinterpret_cast<const uint8_t*>(row),
-        n,
-        [&](const uint8_t* unit, int column) {
-            float values[W::kUnit];
-            read_steps<W>(values, unit);
-            const typename W::Scales scales = W::scales(unit);
-            for (int j = 0; j < W::kUnit; ++j) {
-                values[j] *= W::scale_at(scales, j);
-                if constexpr (W::kHasMin) {
-                    values[j] -= W::min_at(scales, j);
-                }
-            }
-            const int rest = n - column < W::kUnit ? n - column : W::kUnit;
-            __builtin_memcpy(out + column, values, static_cast<size_t>(rest) * sizeof(float));
-        }
-    );
+    const auto* bytes = reinterpret_cast<const uint8_t*>(row);
+    for_row_units<W>(bytes, n, [&](const uint8_t* unit, int column) {
+        float values[W::kUnit];
+        read_unit<W, true>(values, unit);
+        const int rest = n - column < W::kUnit ? n - column : W::kUnit;
+        __builtin_memcpy(out + column, values, static_cast<size_t>(rest) * sizeof(float));
+    });
 }
 
 } // namespace

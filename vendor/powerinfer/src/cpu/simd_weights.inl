@@ -5,12 +5,15 @@
 // vector, four lanes each (a group). A weight type W offers
 //   kUnit, kUnitBytes        elements and bytes of a unit
 //   kBlock, kBlockBytes      elements and bytes of a block: rows end with whole blocks, not units
-//   kHasMin                  whether a minimum is subtracted from every element
-//   Scales, scales(unit)     its scales and minima, whose arrays multiply() multiplies
-//   scale_at(scales, j)      what multiplies element j of the unit and those up to the next 16
-//   min_at(scales, j)        what is subtracted from element j and those up to the next 32
-//   Steps, steps(unit, g)    what is multiplied, in group g: at(i) is vector i, as floats. The unit
-//                            of floats has 32 elements, and steps can be read on beyond it
+//   Steps                    made of (unit, g) or of quants(unit, g): the elements of group g,
+//   before
+//                            scaling; at(i) is vector i, as floats. The unit of floats has 32
+//                            elements, and their steps can be read on beyond it
+//   kHasScales, kHasMin      whether steps are multiplied, and whether a minimum is subtracted then
+//   Scales, scales(unit)     what multiplies, and is subtracted from, the steps of the unit:
+//   scale_at(scales, j)      element j and those up to the next 16
+//   min_at(scales, j)        element j and those up to the next 32
+//   multiply(scales, x)      scales times x; of types without minima
 // and, when quantised, for the product with packed activations (simd_pack.inl)
 //   kZero                    subtracted from every unsigned integer
 //   kHalves                  scales of 32 elements: 1, or 2 for 16 elements each
@@ -39,13 +42,10 @@ struct WeightFloat {
     static constexpr int kBlock = 1;
     static constexpr int kBlockBytes = element_bytes;
     static constexpr int kElementBytes = element_bytes;
+    static constexpr bool kHasScales = false;
     static constexpr bool kHasMin = false;
-    struct Scales {
-        float one;
-    };
-    static Scales scales(const uint8_t*) noexcept { return {1.0f}; }
-    static void multiply(Scales& s, float factor) noexcept { s.one *= factor; }
-    static float scale_at(const Scales& s, int) noexcept { return s.one; }
+    struct Scales {};
+    static Scales scales(const uint8_t*) noexcept { return {}; }
 
     struct Steps {
         const uint8_t* unit;
@@ -84,6 +84,7 @@ struct Weight32 {
     static constexpr int kBlock = 32;
     static constexpr int kBlockBytes = block_bytes;
     static constexpr int kZero = zero;
+    static constexpr bool kHasScales = true;
     static constexpr bool kHasMin = false;
     static constexpr int kHalves = 1;
     static Simd::Quants quants(const uint8_t* unit, int) noexcept {
@@ -131,6 +132,7 @@ struct Weight256 {
     static constexpr int kBlock = kUnit;
     static constexpr int kBlockBytes = kUnitBytes;
     static constexpr int kZero = zero;
+    static constexpr bool kHasScales = true;
     static Simd::Quants quants(const uint8_t* block, int g) noexcept {
         Bytes q[kGroupBlocks];
         for (int i = 0; i < kGroupBlocks; ++i) {
@@ -158,10 +160,6 @@ struct WeightK : Weight256<block_bytes, 0, decode, StepsType> {
         Simd::scale_unsigned8(s.scale, scales, Simd::f16(load_u16(block)));
         Simd::scale_unsigned8(s.min, mins, Simd::f16(load_u16(block + 2)));
         return s;
-    }
-    static void multiply(Scales& s, float factor) noexcept {
-        Simd::multiply(s.scale, factor);
-        Simd::multiply(s.min, factor);
     }
     static float scale_at(const Scales& s, int j) noexcept { return s.scale[j / 32]; }
     static float min_at(const Scales& s, int j) noexcept { return s.min[j / 32]; }

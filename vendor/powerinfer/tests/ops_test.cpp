@@ -226,11 +226,10 @@ Axpy random_axpy(DType type, int dim, int n_tokens, Random& random) {
 
 // Rule 2, the definition: one term after the other, ascending.
 float axpy_term(DType type, float sum, float coef, const twin::Weight& w) {
-    const bool has_min = type == DType::q4_k || type == DType::q5_k;
-    if (has_min || !dtype_info(type).is_quantized) {
-        return std::fma(coef, static_cast<float>(w.value()), sum);
+    if (dtype_info(type).block_elements == 32) {
+        return std::fma(coef * static_cast<float>(w.scale), static_cast<float>(w.q), sum);
     }
-    return std::fma(coef * static_cast<float>(w.scale), static_cast<float>(w.q), sum);
+    return std::fma(coef, static_cast<float>(w.value()), sum);
 }
 
 std::vector<float> axpy_twin(const Axpy& a) {

@@ -89,8 +89,8 @@ void add_scaled(float* sums, float coef, const uint8_t* row, int column, int n) 
         for (int j = 0; j < 32; ++j) {
             const float scale = chunk.scale[j / 16];
             const auto q = static_cast<float>(chunk.q[j]);
-            sums[j] = W::kHasMin ? std::fma(coef, scale * q - chunk.min, sums[j])
-                                 : std::fma(coef * scale, q, sums[j]);
+            sums[j] = W::kElements == 32 ? std::fma(coef * scale, q, sums[j])
+                                         : std::fma(coef, scale * q - chunk.min, sums[j]);
         }
     } else {
         for (int j = 0; j < n; ++j) {

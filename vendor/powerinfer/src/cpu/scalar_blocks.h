@@ -23,7 +23,6 @@ struct Chunk {
 struct ScalarQ4_0 {
     static constexpr int kElements = 32;
     static constexpr int kBytes = 18;
-    static constexpr bool kHasMin = false;
     static void chunk(Chunk& out, const uint8_t* block, int) noexcept {
         const float d = f16_to_f32(load_u16(block));
         out.scale[0] = out.scale[1] = d;
@@ -39,7 +38,6 @@ struct ScalarQ4_0 {
 struct ScalarQ5_0 {
     static constexpr int kElements = 32;
     static constexpr int kBytes = 22;
-    static constexpr bool kHasMin = false;
     static void chunk(Chunk& out, const uint8_t* block, int) noexcept {
         const float d = f16_to_f32(load_u16(block));
         const uint32_t high = load_u32(block + kQ5_0HighBits);
@@ -58,7 +56,6 @@ struct ScalarQ5_0 {
 struct ScalarQ8_0 {
     static constexpr int kElements = 32;
     static constexpr int kBytes = 34;
-    static constexpr bool kHasMin = false;
     static void chunk(Chunk& out, const uint8_t* block, int) noexcept {
         out.scale[0] = out.scale[1] = f16_to_f32(load_u16(block));
         out.min = 0.0f;
@@ -78,7 +75,6 @@ inline void read_scales_k(Chunk& out, const uint8_t* block, int c) noexcept {
 struct ScalarQ4K {
     static constexpr int kElements = 256;
     static constexpr int kBytes = 144;
-    static constexpr bool kHasMin = true;
     static void chunk(Chunk& out, const uint8_t* block, int c) noexcept {
         read_scales_k(out, block, c);
         for (int j = 0; j < 32; ++j) {
@@ -91,7 +87,6 @@ struct ScalarQ4K {
 struct ScalarQ5K {
     static constexpr int kElements = 256;
     static constexpr int kBytes = 176;
-    static constexpr bool kHasMin = true;
     static void chunk(Chunk& out, const uint8_t* block, int c) noexcept {
         read_scales_k(out, block, c);
         for (int j = 0; j < 32; ++j) {
@@ -106,7 +101,6 @@ struct ScalarQ5K {
 struct ScalarQ6K {
     static constexpr int kElements = 256;
     static constexpr int kBytes = 210;
-    static constexpr bool kHasMin = false;
     static void chunk(Chunk& out, const uint8_t* block, int c) noexcept {
         const int half = c / 4;
         const int run = c % 4;

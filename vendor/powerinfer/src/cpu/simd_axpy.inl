@@ -51,10 +51,6 @@ template <typename W>
     }
 }
 
-// Whether coefficients multiply the scales, once for many elements.
-template <typename W>
-constexpr bool kByScale = W::kHasScales && !W::kHasMin;
-
 // acc[0..32 * kChunks) += that of N rows, kStep chunks of 32 at a time.
 template <typename W, int N, int kChunks, int kStep>
 [[gnu::always_inline]] inline void axpy_unit(
@@ -65,7 +61,7 @@ template <typename W, int N, int kChunks, int kStep>
 #pragma GCC unroll 8
     for (int r = 0; r < N; ++r) {
         scales[r] = W::scales(units[r]);
-        if constexpr (kByScale<W>) {
+        if constexpr (W::kByScale) {
             W::multiply(scales[r], terms[r].coef);
         }
     }
@@ -86,7 +82,7 @@ template <typename W, int N, int kChunks, int kStep>
             const F coef = Simd::set1(terms[r].coef);
 #pragma GCC unroll 8
             for (int i = 0; i < kVectors; ++i) {
-                if constexpr (kByScale<W>) {
+                if constexpr (W::kByScale) {
                     const int element = 32 * c + i * Simd::kLanes;
                     const F scale = Simd::set1(W::scale_at(scales[r], element));
                     sums[i] = Simd::fma(scale, steps.at(i), sums[i]);
@@ -95,7 +91,7 @@ template <typename W, int N, int kChunks, int kStep>
                     sums[i] = Simd::fma(coef, weights, sums[i]);
                 }
             }
-            if constexpr (W::kHasMin) {
+            if constexpr (W::kHasScales && !W::kByScale) {
                 // Keeps the compiler from beginning with later rows, for which it has no registers.
 #pragma GCC unroll 8
                 for (int i = 0; i < kVectors; ++i) {
@@ -243,7 +239,7 @@ struct Decoded : WeightF32 {
 
 // or what the scales multiply, followed by the scales.
 template <typename W>
-    requires kByScale<W>
+    requires W::kByScale
 struct Decoded<W> {
     static constexpr int kUnit = W::kUnit;
     static constexpr int kScalesAt = kUnit * 4;
@@ -252,6 +248,7 @@ struct Decoded<W> {
     static constexpr int kBlockBytes = kUnitBytes;
     static constexpr bool kHasScales = true;
     static constexpr bool kHasMin = false;
+    static constexpr bool kByScale = true;
     using Scales = typename W::Scales;
     static Scales scales(const uint8_t* unit) noexcept {
         Scales s;

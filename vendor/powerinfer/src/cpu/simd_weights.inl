@@ -13,7 +13,8 @@
 //   Scales, scales(unit)     what multiplies, and is subtracted from, the steps of the unit:
 //   scale_at(scales, j)      element j and those up to the next 16
 //   min_at(scales, j)        element j and those up to the next 32
-//   multiply(scales, x)      scales times x; of types without minima
+//   kByScale                 whether axpy multiplies scales by coefficients, and not weights
+//   multiply(scales, x)      which it does by this
 // and, when quantised, for the product with packed activations (simd_pack.inl)
 //   kZero                    subtracted from every unsigned integer
 //   kHalves                  scales of 32 elements: 1, or 2 for 16 elements each
@@ -44,6 +45,7 @@ struct WeightFloat {
     static constexpr int kElementBytes = element_bytes;
     static constexpr bool kHasScales = false;
     static constexpr bool kHasMin = false;
+    static constexpr bool kByScale = false;
     struct Scales {};
     static Scales scales(const uint8_t*) noexcept { return {}; }
 
@@ -85,6 +87,7 @@ struct Weight32 {
     static constexpr int kBlockBytes = block_bytes;
     static constexpr int kZero = zero;
     static constexpr bool kHasScales = true;
+    static constexpr bool kByScale = true;
     static constexpr bool kHasMin = false;
     static constexpr int kHalves = 1;
     static Simd::Quants quants(const uint8_t* unit, int) noexcept {
@@ -133,6 +136,7 @@ struct Weight256 {
     static constexpr int kBlockBytes = kUnitBytes;
     static constexpr int kZero = zero;
     static constexpr bool kHasScales = true;
+    static constexpr bool kByScale = false;
     static Simd::Quants quants(const uint8_t* block, int g) noexcept {
         Bytes q[kGroupBlocks];
         for (int i = 0; i < kGroupBlocks; ++i) {
@@ -205,10 +209,6 @@ struct WeightQ6K : Weight256<210, 32, decode_q6_k, Simd::StepsQ6K> {
         Simd::scale_signed8(s.first, block + kQ6KScales, d);
         Simd::scale_signed8(s.last, block + kQ6KScales + 8, d);
         return s;
-    }
-    static void multiply(Scales& s, float factor) noexcept {
-        Simd::multiply(s.first, factor);
-        Simd::multiply(s.last, factor);
     }
     static float scale_at(const Scales& s, int j) noexcept {
         return j < 128 ? s.first[j / 16] : s.last[j / 16 - 8];

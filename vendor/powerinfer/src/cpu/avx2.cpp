@@ -126,7 +126,14 @@ struct Simd : SimdX86 {
             return bytes_to_floats(bytes + i / 4 * 16 + i % 2 * 8);
         }
     };
-    using StepsQ4_0 = Steps<8>;
+    struct StepsQ4_0 {
+        const uint8_t* unit;
+        StepsQ4_0(const uint8_t* p, int) noexcept : unit(p) {}
+        F at(int i) const noexcept {
+            const __m256i q = spread(unit + i / 4 * 18 + kQ4_0Quants + i % 2 * 8);
+            return i % 4 < 2 ? nibble<0>(q, 8) : nibble<4>(q, 8);
+        }
+    };
     using StepsQ5_0 = Steps<16>;
     using StepsQ4K = Steps<0>;
     using StepsQ5K = Steps<0>;
@@ -235,6 +242,17 @@ struct Simd : SimdX86 {
     static double sum(const Doubles& x) noexcept { return sum4(_mm256_add_pd(x.v[0], x.v[1])); }
 
 private:
+    // Eight bytes in eight dwords.
+    static __m256i spread(const uint8_t* p) noexcept {
+        return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    }
+    // The nibble from bit `at` on, minus zero: it becomes the last bits of 2^(23 - at) + n.
+    template <int at>
+    static F nibble(__m256i q, float zero) noexcept {
+        const F bias = set1(at == 0 ? 0x1p23f : 0x1p19f);
+        const F bits = _mm256_castsi256_ps(_mm256_and_si256(q, _mm256_set1_epi32(15 << at)));
+        return sub(_mm256_or_ps(bits, bias), add(bias, set1(zero)));
+    }
     static F bytes_to_floats(const uint8_t* p) noexcept {
         const auto* eight = reinterpret_cast<const __m128i*>(p);
         return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(eight)));

@@ -170,7 +170,10 @@ struct Simd : SimdX86 {
         StepsQ5_0(const uint8_t* p, int) noexcept : unit(p) {}
         F at(int i) const noexcept {
             const uint8_t* block = unit + i / 2 * 22;
-            const __mmask16 high = load_u16(block + kQ5_0HighBits + i % 2 * 2);
+            const __m512i bits = _mm512_set1_epi32(static_cast<int>(load_u32(block + kQ5_0HighBits)));
+            const __m512i one = _mm512_set1_epi32(i % 2 == 0 ? 1 : 1 << 16);
+            const __m512i lane = _mm512_setr_epi32(0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15);
+            const __mmask16 high = _mm512_test_epi32_mask(bits, _mm512_sllv_epi32(one, lane));
             const __m512i q = spread(block + kQ5_0Quants);
             const F x = i % 2 == 0 ? select_low(q, -16) : sub(biased_high(q), set1(kBias + 16));
             return _mm512_mask_add_ps(x, high, x, set1(16));

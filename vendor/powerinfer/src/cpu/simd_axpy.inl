@@ -12,6 +12,9 @@ namespace {
 constexpr int kTerms = 8;   // rows added per pass over acc
 constexpr int kListed = 64; // rows listed at a time
 
+// What is asked for of each of the first rows of a call, before anything is computed.
+constexpr int kFirstBytes = 2048;
+
 // Rows and columns decoded at a time for several tokens: as floats they stay in the first cache.
 constexpr int kAxpyRows = 16;
 constexpr int kAxpyColumns = 2 * kColumnStep;
@@ -160,33 +163,47 @@ void axpy_group(float* acc, const Term* terms, int n_next, int n) noexcept {
     }
 }
 
+// acc[0..n) += n_terms terms. With kAhead the rows of later terms, up to terms[n_listed], are asked
+// for meanwhile.
 template <typename W, bool kAhead, int N = kTerms>
-void axpy_terms(float* acc, const Term* terms, int n_terms, int n) noexcept {
+void axpy_terms(float* acc, const Term* terms, int n_terms, int n_listed, int n) noexcept {
     int i = 0;
     for (; i + N <= n_terms; i += N) {
-        const int rest = n_terms - i - N;
-        const int next = !kAhead ? 0 : rest < N ? rest : N;
+        const int later = n_listed - i - N;
+        const int next = !kAhead ? 0 : later < N ? later : N;
         axpy_group<W, N>(acc, terms + i, next, n);
     }
     if constexpr (N > 1) {
-        axpy_terms<W, kAhead, N / 2>(acc, terms + i, n_terms - i, n);
+        axpy_terms<W, kAhead, N / 2>(acc, terms + i, n_terms - i, n_listed - i, n);
     }
 }
 
 template <typename W>
 void axpy_one_token(float* acc, const Rows& w, const float* coef, int begin, int end) noexcept {
+    const int n = end - begin;
+    const int row_bytes = static_cast<int>(bytes_of<W>(n));
+    const int first_bytes = row_bytes < kFirstBytes ? row_bytes : kFirstBytes;
     Term terms[kListed];
     int n_terms = 0;
+    int to_ask = kTerms;
     for (int i = 0; i < w.n; ++i) {
-        if (coef[i] != 0.0f) {
-            terms[n_terms] = {row_at(w, i) + bytes_of<W>(begin), coef[i]};
-            n_terms += 1;
+        if (coef[i] == 0.0f) {
+            continue;
         }
-        if (n_terms == kListed || i + 1 == w.n) {
-            axpy_terms<W, true>(acc + begin, terms, n_terms, end - begin);
-            n_terms = 0;
+        const uint8_t* row = row_at(w, i) + bytes_of<W>(begin);
+        if (to_ask > 0) {
+            prefetch(row, first_bytes);
+            to_ask -= 1;
+        }
+        terms[n_terms] = {row, coef[i]};
+        n_terms += 1;
+        if (n_terms == kListed) { // the last rows wait until those after them are known
+            axpy_terms<W, true>(acc + begin, terms, kListed - kTerms, kListed, n);
+            __builtin_memcpy(terms, terms + kListed - kTerms, sizeof(Term) * kTerms);
+            n_terms = kTerms;
         }
     }
+    axpy_terms<W, true>(acc + begin, terms, n_terms, n_terms, n);
 }
 
 // Calls visit(unit, column) for the units of the first n elements from `row` on. A last, incomplete
@@ -305,7 +322,7 @@ void axpy_panel(
                 n_terms += 1;
             }
         }
-        axpy_terms<D, false>(acc + t * acc_stride + begin, terms, n_terms, n);
+        axpy_terms<D, false>(acc + t * acc_stride + begin, terms, n_terms, n_terms, n);
     }
 }
 

@@ -206,10 +206,11 @@ struct Axpy {
     }
 };
 
-// Some 90 of 100 rows; a third of the coefficients is zero, of both signs.
+// Some 180 of 200 rows, more than kernels list at a time; a third of the coefficients is zero, of
+// both signs.
 Axpy random_axpy(DType type, int dim, int n_tokens, Random& random) {
-    Axpy a = {random_matrix(type, 100, dim, random), {}, n_tokens, {}, {}};
-    for (int32_t i = 0; i < 100; ++i) {
+    Axpy a = {random_matrix(type, 200, dim, random), {}, n_tokens, {}, {}};
+    for (int32_t i = 0; i < 200; ++i) {
         if (random.below(10) != 0) {
             a.ids.push_back(i);
         }

@@ -90,6 +90,13 @@ struct Simd : SimdX86 {
         const __m128 d = _mm_cvtph_ps(two);
         _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_castps_si128(d));
     }
+    // x[i] *= factor.
+    static void multiply(float (&x)[2], float factor) noexcept {
+        auto* pair = reinterpret_cast<__m128i*>(x);
+        const __m128 product =
+            _mm_mul_ps(_mm_castsi128_ps(_mm_loadl_epi64(pair)), _mm_set1_ps(factor));
+        _mm_storel_epi64(pair, _mm_castps_si128(product));
+    }
     // Each of two numbers in four lanes.
     static F lanes(const float* p) noexcept {
         return _mm256_set_m128(_mm_set1_ps(p[1]), _mm_set1_ps(p[0]));
@@ -112,8 +119,8 @@ struct Simd : SimdX86 {
             _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load_u16(p))))
         );
     }
-    // The integers of a group as floats, eight a vector. They go through memory, because
-    // one instruction there extends eight of them.
+    // The integers of a group as floats, eight a vector. They go through memory, where one
+    // instruction extends eight of them.
     template <int zero>
     struct Steps {
         Quants q;

@@ -91,6 +91,10 @@ struct Simd : SimdX86 {
             _mm512_permutex2var_epi16(_mm512_loadu_si512(p), from, _mm512_loadu_si512(p + kLast));
         _mm_storeu_ps(out, _mm_cvtph_ps(_mm512_castsi512_si128(halves)));
     }
+    // x[i] *= factor.
+    static void multiply(float (&x)[4], float factor) noexcept {
+        _mm_storeu_ps(x, _mm_mul_ps(_mm_loadu_ps(x), _mm_set1_ps(factor)));
+    }
     // Each of four numbers in four lanes.
     static F lanes(const float* p) noexcept {
         const __m512 four = _mm512_castps128_ps512(_mm_loadu_ps(p));
@@ -170,10 +174,9 @@ struct Simd : SimdX86 {
         StepsQ5_0(const uint8_t* p, int) noexcept : unit(p) {}
         F at(int i) const noexcept {
             const uint8_t* block = unit + i / 2 * 22;
-            const __m512i bits = _mm512_set1_epi32(static_cast<int>(load_u32(block + kQ5_0HighBits)));
-            const __m512i one = _mm512_set1_epi32(i % 2 == 0 ? 1 : 1 << 16);
-            const __m512i lane = _mm512_setr_epi32(0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15);
-            const __mmask16 high = _mm512_test_epi32_mask(bits, _mm512_sllv_epi32(one, lane));
+            const auto bits = static_cast<int>(load_u32(block + kQ5_0HighBits));
+            const __m512i bit_of = _mm512_sllv_epi32(_mm512_set1_epi32(1 << i % 2 * 16), lane());
+            const __mmask16 high = _mm512_test_epi32_mask(_mm512_set1_epi32(bits), bit_of);
             const __m512i q = spread(block + kQ5_0Quants);
             const F x = i % 2 == 0 ? select_low(q, -16) : sub(biased_high(q), set1(kBias + 16));
             return _mm512_mask_add_ps(x, high, x, set1(16));
@@ -322,14 +325,16 @@ struct Simd : SimdX86 {
 
 private:
     static constexpr float kBias = 0x1p19f;
+    static __m512i lane() noexcept {
+        return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    }
     // 16 bytes in 16 dwords.
     static __m512i spread(const uint8_t* p) noexcept {
         return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     }
     // first, first + 1, ..
     static F from_number(float first) noexcept {
-        const F numbers = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        return add(set1(first), numbers);
+        return add(set1(first), _mm512_cvtepi32_ps(lane()));
     }
     // 16 * (the last two bits of the lane's number) - 32 - bias.
     static F from_two_bits(float bias) noexcept {
@@ -344,8 +349,9 @@ private:
     static F biased_high(__m512i q) noexcept {
         const __m512i bias = _mm512_castps_si512(set1(kBias));
         const __m512i nibble = _mm512_set1_epi32(0xf0);
-        return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(q, nibble, bias, 0xea)
-        ); // q & nibble | bias
+        const __m512i biased =
+            _mm512_ternarylogic_epi32(q, nibble, bias, 0xea); // q & nibble | bias
+        return _mm512_castsi512_ps(biased);
     }
     static __m512i block_of_lane() noexcept {
         return _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);

@@ -140,13 +140,7 @@ struct Simd {
     static void finish(V& x) noexcept {
         __asm__ volatile("" : "+w"(x) : : "memory");
     }
-    // x[i] *= factor.
-    template <int n>
-    static void multiply(float (&x)[n], float factor) noexcept {
-        for (int i = 0; i < n; ++i) {
-            x[i] *= factor;
-        }
-    }
+    static void multiply(float (&x)[1], float factor) noexcept { x[0] *= factor; }
     // The scale of a block, which begins with it.
     template <int>
     static void scales(float (&out)[1], const uint8_t* p) noexcept {

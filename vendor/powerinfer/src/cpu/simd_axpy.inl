@@ -12,7 +12,8 @@ namespace {
 constexpr int kTerms = 8;   // rows added per pass over acc
 constexpr int kListed = 64; // rows listed at a time
 
-// What is asked for of each of the first rows of a call, before anything is computed.
+// What is asked for of each of the first rows of a call, before anything is computed: nobody asked
+// for them while other rows were added.
 constexpr int kFirstBytes = 2048;
 
 // Rows and columns decoded at a time for several tokens: as floats they stay in the first cache.

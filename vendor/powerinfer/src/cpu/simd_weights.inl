@@ -5,9 +5,8 @@
 // vector, four lanes each (a group). A weight type W offers
 //   kUnit, kUnitBytes        elements and bytes of a unit
 //   kBlock, kBlockBytes      elements and bytes of a block: rows end with whole blocks, not units
-//   Steps                    made of (unit, g) or of quants(unit, g): the elements of group g,
-//   before
-//                            scaling; at(i) is vector i, as floats. The unit of floats has 32
+//   Steps                    made of (unit, g) or of quants(unit, g): what group g has before it
+//                            is scaled; at(i) is vector i, as floats. The unit of floats has 32
 //                            elements, and their steps can be read on beyond it
 //   kHasScales, kHasMin      whether steps are multiplied, and whether a minimum is subtracted then
 //   Scales, scales(unit)     what multiplies, and is subtracted from, the steps of the unit:

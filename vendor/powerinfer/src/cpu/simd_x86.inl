@@ -37,7 +37,7 @@ struct SimdX86 {
         return _mm256_sub_epi8(v, _mm256_set1_epi8(static_cast<char>(offset)));
     }
 
-    // Keeps the compiler from taking x out of registers in pieces.
+    // Lets the compiler not take pieces of x out of registers.
     template <typename T>
     static void keep_in_memory(T& x) noexcept {
         __asm__("" : "+m"(x));
@@ -47,21 +47,6 @@ struct SimdX86 {
     static void finish(V& x) noexcept {
         __asm__ volatile("" : "+v"(x) : : "memory");
     }
-    // x[i] *= factor.
-    template <int n>
-    static void multiply(float (&x)[n], float factor) noexcept {
-        if constexpr (n == 8) {
-            _mm256_storeu_ps(x, _mm256_mul_ps(_mm256_loadu_ps(x), _mm256_set1_ps(factor)));
-        } else if constexpr (n == 4) {
-            _mm_storeu_ps(x, _mm_mul_ps(_mm_loadu_ps(x), _mm_set1_ps(factor)));
-        } else {
-            static_assert(n == 2);
-            const __m128 two = _mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<__m128i*>(x)));
-            const __m128 product = _mm_mul_ps(two, _mm_set1_ps(factor));
-            _mm_storel_epi64(reinterpret_cast<__m128i*>(x), _mm_castps_si128(product));
-        }
-    }
-
     static float sum8(__m256 x) noexcept {
         return sum4(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)));
     }

@@ -80,16 +80,7 @@ struct Simd : SimdX86 {
     // The scales of four blocks of block_bytes, which begin with them.
     template <int block_bytes>
     static void scales(float (&out)[4], const uint8_t* p) noexcept {
-        constexpr int kLast = 4 * block_bytes < 128 ? 4 * block_bytes - 64 : 64;
-        constexpr auto word = [](int block) {
-            const int at = block * block_bytes;
-            return static_cast<int16_t>(at < 64 ? at / 2 : 32 + (at - kLast) / 2);
-        };
-        const __m512i from =
-            _mm512_castsi128_si512(_mm_setr_epi16(word(0), word(1), word(2), word(3), 0, 0, 0, 0));
-        const __m512i halves =
-            _mm512_permutex2var_epi16(_mm512_loadu_si512(p), from, _mm512_loadu_si512(p + kLast));
-        _mm_storeu_ps(out, _mm_cvtph_ps(_mm512_castsi512_si128(halves)));
+        _mm_storeu_ps(out, _mm_cvtph_ps(scale_halves<block_bytes>(p)));
     }
     // x[i] *= factor.
     static void multiply(float (&x)[4], float factor) noexcept {
@@ -324,6 +315,28 @@ struct Simd : SimdX86 {
     }
 
 private:
+    // Blocks of up to 32 bytes are within reach of two loads.
+    template <int block_bytes>
+    static __m128i scale_halves(const uint8_t* p) noexcept {
+        if constexpr (block_bytes <= 32) {
+            constexpr int kLast = 4 * block_bytes - 64;
+            constexpr auto word = [](int block) {
+                const int at = block * block_bytes;
+                return static_cast<int16_t>(at < 64 ? at / 2 : 32 + (at - kLast) / 2);
+            };
+            const __m128i from = _mm_setr_epi16(word(0), word(1), word(2), word(3), 0, 0, 0, 0);
+            const __m512i first = _mm512_loadu_si512(p);
+            const __m512i last = _mm512_loadu_si512(p + kLast);
+            return _mm512_castsi512_si128(
+                _mm512_permutex2var_epi16(first, _mm512_castsi128_si512(from), last)
+            );
+        } else {
+            __m128i halves = _mm_cvtsi32_si128(load_u16(p));
+            halves = _mm_insert_epi16(halves, load_u16(p + block_bytes), 1);
+            halves = _mm_insert_epi16(halves, load_u16(p + 2 * block_bytes), 2);
+            return _mm_insert_epi16(halves, load_u16(p + 3 * block_bytes), 3);
+        }
+    }
     static constexpr float kBias = 0x1p19f;
     static __m512i lane() noexcept {
         return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);

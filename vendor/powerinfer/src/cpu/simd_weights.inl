@@ -123,7 +123,16 @@ struct WeightQ4_0 : Weight32<18, 8, decode_q4_0, Simd::StepsQ4_0> {
     static F lanes(const uint8_t* unit) noexcept { return Simd::lanes_q4_0(unit); }
 };
 using WeightQ5_0 = Weight32<22, 16, decode_q5_0, Simd::StepsQ5_0>;
-using WeightQ8_0 = Weight32<34, 128, decode_q8_0, Simd::StepsQ8_0>;
+struct WeightQ8_0 : Weight32<34, 128, decode_q8_0, Simd::StepsQ8_0> {
+    // One by one: faster than together where the products wait for loads.
+    static F lanes(const uint8_t* unit) noexcept {
+        float d[kGroupBlocks];
+        for (int i = 0; i < kGroupBlocks; ++i) {
+            d[i] = Simd::f16(load_u16(unit + i * kBlockBytes));
+        }
+        return Simd::lanes(d);
+    }
+};
 
 // Super-blocks of 256.
 

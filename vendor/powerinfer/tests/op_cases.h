@@ -64,9 +64,9 @@ struct Matrix {
     Rows rows(const int32_t* ids, int n) const {
         return {reinterpret_cast<const std::byte*>(bytes.data()), stride(), ids, n};
     }
-    std::vector<double> values(int row) const {
-        return twin::row_values(type, bytes.data() + static_cast<size_t>(row) * stride(), dim);
-    }
+    const uint8_t* row(int i) const { return bytes.data() + static_cast<size_t>(i) * stride(); }
+    std::vector<double> values(int i) const { return twin::row_values(type, row(i), dim); }
+    std::vector<twin::Weight> weights(int i) const { return twin::row_weights(type, row(i), dim); }
 };
 
 inline Matrix random_matrix(DType type, int n_rows, int dim, Random& random) {

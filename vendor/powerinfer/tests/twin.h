@@ -38,7 +38,16 @@ inline void scale_and_min(const uint8_t* s, int i, int& scale, int& min) {
     }
 }
 
-inline double element_k(const uint8_t* b, int j, bool five) {
+// A weight: scale * q - min, all exact in float.
+struct Weight {
+    double scale;
+    double q;
+    double min;
+
+    double value() const { return scale * q - min; }
+};
+
+inline Weight weight_k(const uint8_t* b, int j, bool five) {
     const int sub = j / 32;
     const int l = j % 32;
     int scale = 0;
@@ -50,10 +59,10 @@ inline double element_k(const uint8_t* b, int j, bool five) {
     if (five) {
         q += (b[16 + l] >> sub & 1) * 16;
     }
-    return half(b) * scale * q - half(b + 2) * min;
+    return {half(b) * scale, static_cast<double>(q), half(b + 2) * min};
 }
 
-inline double element_6(const uint8_t* b, int j) {
+inline Weight weight_6(const uint8_t* b, int j) {
     const int h = j / 128;
     const int r = j % 128 / 32;
     const int l = j % 32;
@@ -61,50 +70,60 @@ inline double element_6(const uint8_t* b, int j) {
     const int low = r < 2 ? byte & 15 : byte >> 4;
     const int high = b[128 + 32 * h + l] >> (2 * r) & 3;
     const auto scale = static_cast<int8_t>(b[192 + 8 * h + 2 * r + l / 16]);
-    return half(b + 208) * scale * (low + 16 * high - 32);
+    return {half(b + 208) * scale, static_cast<double>(low + 16 * high - 32), 0};
 }
 
-// Element j of the block (or of the row of floats) at b.
-inline double element(DType type, const uint8_t* b, int j) {
+// Element j of the block (or of the row of floats) at b; a float is q.
+inline Weight weight(DType type, const uint8_t* b, int j) {
     float value = 0;
     uint32_t word = 0;
+    int q = 0;
     switch (type) {
     case DType::f32:
         std::memcpy(&value, b + 4 * j, 4);
-        return static_cast<double>(value);
+        return {1, static_cast<double>(value), 0};
     case DType::f16:
-        return half(b + 2 * j);
+        return {1, half(b + 2 * j), 0};
     case DType::bf16:
         word = static_cast<uint32_t>(b[2 * j] | b[2 * j + 1] << 8) << 16;
         std::memcpy(&value, &word, 4);
-        return static_cast<double>(value);
+        return {1, static_cast<double>(value), 0};
     case DType::q4_0:
-        return half(b) * ((j < 16 ? b[2 + j] & 15 : b[2 + j - 16] >> 4) - 8);
+        q = (j < 16 ? b[2 + j] & 15 : b[2 + j - 16] >> 4) - 8;
+        return {half(b), static_cast<double>(q), 0};
     case DType::q5_0:
         std::memcpy(&word, b + 2, 4);
-        return half(b) * ((j < 16 ? b[6 + j] & 15 : b[6 + j - 16] >> 4) +
-                          static_cast<int>(word >> j & 1) * 16 - 16);
+        q = (j < 16 ? b[6 + j] & 15 : b[6 + j - 16] >> 4) + static_cast<int>(word >> j & 1) * 16;
+        return {half(b), static_cast<double>(q - 16), 0};
     case DType::q8_0:
-        return half(b) * static_cast<int8_t>(b[2 + j]);
+        return {half(b), static_cast<double>(static_cast<int8_t>(b[2 + j])), 0};
     case DType::q4_k:
-        return element_k(b, j, false);
+        return weight_k(b, j, false);
     case DType::q5_k:
-        return element_k(b, j, true);
+        return weight_k(b, j, true);
     case DType::q6_k:
-        return element_6(b, j);
+        return weight_6(b, j);
     case DType::i32:
         break;
     }
-    return std::nan("");
+    return {1, std::nan(""), 0};
 }
 
-inline std::vector<double> row_values(DType type, const uint8_t* row, int n) {
+inline std::vector<Weight> row_weights(DType type, const uint8_t* row, int n) {
     const powerinfer::DTypeInfo& info = powerinfer::dtype_info(type);
-    std::vector<double> values;
+    std::vector<Weight> weights;
     for (int j = 0; j < n; ++j) {
         const auto block = static_cast<size_t>(j / info.block_elements);
         const uint8_t* b = row + block * static_cast<size_t>(info.block_bytes);
-        values.push_back(element(type, b, j % info.block_elements));
+        weights.push_back(weight(type, b, j % info.block_elements));
+    }
+    return weights;
+}
+
+inline std::vector<double> row_values(DType type, const uint8_t* row, int n) {
+    std::vector<double> values;
+    for (const Weight& w : row_weights(type, row, n)) {
+        values.push_back(w.value());
     }
     return values;
 }

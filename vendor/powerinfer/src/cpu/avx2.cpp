@@ -46,6 +46,7 @@ struct Simd : SimdX86 {
     static F mul(F a, F b) noexcept { return _mm256_mul_ps(a, b); }
     static F div(F a, F b) noexcept { return _mm256_div_ps(a, b); }
     static F fma(F a, F b, F c) noexcept { return _mm256_fmadd_ps(a, b, c); }
+    static F fms(F a, F b, F c) noexcept { return _mm256_fmsub_ps(a, b, c); }
     // The second operand when one is NaN.
     static F max(F a, F b) noexcept { return _mm256_max_ps(a, b); }
     static F min(F a, F b) noexcept { return _mm256_min_ps(a, b); }
@@ -86,15 +87,21 @@ struct Simd : SimdX86 {
         const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit_of), bit_of);
         return _mm256_and_si256(set, _mm256_set1_epi8(1));
     }
-    static void to_floats(F* out, Bytes q) noexcept {
-        const __m128i first = _mm256_castsi256_si128(q);
-        const __m128i second = _mm256_extracti128_si256(q, 1);
-        out[0] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(first));
-        out[1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(first, 8)));
-        out[2] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(second));
-        out[3] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(second, 8)));
+    // The scales of two blocks of block_bytes, which begin with them.
+    template <int block_bytes>
+    static void scales(float (&out)[2], const uint8_t* p) noexcept {
+        const __m128i one = _mm_cvtsi32_si128(load_u16(p));
+        const __m128i two = _mm_insert_epi16(one, load_u16(p + block_bytes), 1);
+        const __m128 d = _mm_cvtph_ps(two);
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_castps_si128(d));
     }
-
+    // x[i] *= factor.
+    static void multiply(float (&x)[2], float factor) noexcept {
+        auto* pair = reinterpret_cast<__m128i*>(x);
+        const __m128 product =
+            _mm_mul_ps(_mm_castsi128_ps(_mm_loadl_epi64(pair)), _mm_set1_ps(factor));
+        _mm_storel_epi64(pair, _mm_castps_si128(product));
+    }
     // Each of two numbers in four lanes.
     static F lanes(const float* p) noexcept {
         return _mm256_set_m128(_mm_set1_ps(p[1]), _mm_set1_ps(p[0]));
@@ -117,12 +124,39 @@ struct Simd : SimdX86 {
             _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load_u16(p))))
         );
     }
-    static void values_q4_0(F* out, const uint8_t* quants, float d) noexcept {
-        to_floats(out, minus(nibbles(quants), 8));
-        for (int i = 0; i < 4; ++i) {
-            out[i] = mul(out[i], set1(d));
+    // The integers of a group as floats, eight a vector. They go through memory, where one
+    // instruction extends eight of them.
+    template <int zero>
+    struct Steps {
+        Quants q;
+        explicit Steps(const Quants& from) noexcept
+            : q{{minus(from.half[0], zero), minus(from.half[1], zero)}} {
+            keep_in_memory(q);
         }
-    }
+        F at(int i) const noexcept {
+            const auto* bytes = reinterpret_cast<const uint8_t*>(&q.half[i / 2 % 2]);
+            return bytes_to_floats(bytes + i / 4 * 16 + i % 2 * 8);
+        }
+    };
+    struct StepsQ4_0 {
+        const uint8_t* unit;
+        StepsQ4_0(const uint8_t* p, int) noexcept : unit(p) {}
+        F at(int i) const noexcept {
+            const __m256i q = spread(unit + i / 4 * 18 + kQ4_0Quants + i % 2 * 8);
+            return i % 4 < 2 ? nibble<0>(q, 8) : nibble<4>(q, 8);
+        }
+    };
+    using StepsQ5_0 = Steps<16>;
+    using StepsQ4K = Steps<0>;
+    using StepsQ5K = Steps<0>;
+    using StepsQ6K = Steps<32>;
+    struct StepsQ8_0 {
+        const uint8_t* unit;
+        StepsQ8_0(const uint8_t* p, int) noexcept : unit(p) {}
+        F at(int i) const noexcept {
+            return bytes_to_floats(unit + i / 4 * 34 + kQ8_0Quants + i % 4 * 8);
+        }
+    };
 
     // What stands for zero, times -(sum of the activations).
     template <int zero>
@@ -263,6 +297,21 @@ struct Simd : SimdX86 {
     static double sum(const Doubles& x) noexcept { return sum4(_mm256_add_pd(x.v[0], x.v[1])); }
 
 private:
+    // Eight bytes in eight dwords.
+    static __m256i spread(const uint8_t* p) noexcept {
+        return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    }
+    // The nibble from bit `at` on, minus zero: it becomes the last bits of 2^(23 - at) + n.
+    template <int at>
+    static F nibble(__m256i q, float zero) noexcept {
+        const F bias = set1(at == 0 ? 0x1p23f : 0x1p19f);
+        const F bits = _mm256_castsi256_ps(_mm256_and_si256(q, _mm256_set1_epi32(15 << at)));
+        return sub(_mm256_or_ps(bits, bias), add(bias, set1(zero)));
+    }
+    static F bytes_to_floats(const uint8_t* p) noexcept {
+        const auto* eight = reinterpret_cast<const __m128i*>(p);
+        return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(eight)));
+    }
     static __m128i load128(const uint8_t* p) noexcept {
         return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     }

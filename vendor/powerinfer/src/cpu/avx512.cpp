@@ -1,5 +1,6 @@
 // The AVX-512 table (F, BW, VL, DQ, VNNI). Nothing here may run on a lesser processor, so nothing
 // here has external linkage but the table.
+#include "blocks.h"
 #include "tables.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                      \
@@ -52,6 +53,7 @@ struct Simd : SimdX86 {
     static F mul(F a, F b) noexcept { return _mm512_mul_ps(a, b); }
     static F div(F a, F b) noexcept { return _mm512_div_ps(a, b); }
     static F fma(F a, F b, F c) noexcept { return _mm512_fmadd_ps(a, b, c); }
+    static F fms(F a, F b, F c) noexcept { return _mm512_fmsub_ps(a, b, c); }
     // The second operand when one is NaN.
     static F max(F a, F b) noexcept { return _mm512_max_ps(a, b); }
     static F min(F a, F b) noexcept { return _mm512_min_ps(a, b); }
@@ -90,11 +92,15 @@ struct Simd : SimdX86 {
 
     // 0 or 1 in byte j from bit j.
     static Bytes bits(uint32_t word) noexcept { return _mm256_maskz_set1_epi8(word, 1); }
-    static void to_floats(F* out, Bytes q) noexcept {
-        out[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_castsi256_si128(q)));
-        out[1] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_extracti128_si256(q, 1)));
+    // The scales of four blocks of block_bytes, which begin with them.
+    template <int block_bytes>
+    static void scales(float (&out)[4], const uint8_t* p) noexcept {
+        _mm_storeu_ps(out, _mm_cvtph_ps(scale_halves<block_bytes>(p)));
     }
-
+    // x[i] *= factor.
+    static void multiply(float (&x)[4], float factor) noexcept {
+        _mm_storeu_ps(x, _mm_mul_ps(_mm_loadu_ps(x), _mm_set1_ps(factor)));
+    }
     // Each of four numbers in four lanes.
     static F lanes(const float* p) noexcept {
         const __m512 four = _mm512_castps128_ps512(_mm_loadu_ps(p));
@@ -158,15 +164,76 @@ struct Simd : SimdX86 {
         const __m512i halves = _mm512_permutexvar_epi16(from, _mm512_loadu_si512(p));
         return _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
     }
-    // A nibble selects one of the 16 values that a block can hold.
-    static void values_q4_0(F* out, const uint8_t* quants, float d) noexcept {
-        const F steps = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
-        const F values = mul(set1(d), steps);
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(quants));
-        const __m512i q = _mm512_cvtepu8_epi32(bytes);
-        out[0] = _mm512_permutexvar_ps(q, values);
-        out[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), values);
-    }
+    // The integers of a group as floats, read from the bytes of the unit: 16 of them spread over
+    // dwords, whose low nibbles select from a table, and whose high nibbles become the last bits of
+    // 2^19 + n, from which 2^19 is subtracted.
+    struct StepsQ4_0 {
+        const uint8_t* unit;
+        StepsQ4_0(const uint8_t* p, int) noexcept : unit(p) {}
+        F at(int i) const noexcept {
+            const __m512i q = spread(unit + i / 2 * 18 + kQ4_0Quants);
+            return i % 2 == 0 ? select_low(q, -8) : sub(biased_high(q), set1(kBias + 8));
+        }
+    };
+    struct StepsQ5_0 {
+        const uint8_t* unit;
+        StepsQ5_0(const uint8_t* p, int) noexcept : unit(p) {}
+        F at(int i) const noexcept {
+            const uint8_t* block = unit + i / 2 * 22;
+            const auto bits = static_cast<int>(load_u32(block + kQ5_0HighBits));
+            const __m512i bit_of = _mm512_sllv_epi32(_mm512_set1_epi32(1 << i % 2 * 16), lane());
+            const __mmask16 high = _mm512_test_epi32_mask(_mm512_set1_epi32(bits), bit_of);
+            const __m512i q = spread(block + kQ5_0Quants);
+            const F x = i % 2 == 0 ? select_low(q, -16) : sub(biased_high(q), set1(kBias + 16));
+            return _mm512_mask_add_ps(x, high, x, set1(16));
+        }
+    };
+    struct StepsQ8_0 {
+        const uint8_t* unit;
+        StepsQ8_0(const uint8_t* p, int) noexcept : unit(p) {}
+        F at(int i) const noexcept {
+            const uint8_t* bytes = unit + i / 2 * 34 + kQ8_0Quants + i % 2 * 16;
+            const auto* q = reinterpret_cast<const __m128i*>(bytes);
+            return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q)));
+        }
+    };
+    struct StepsQ4K {
+        const uint8_t* quants;
+        StepsQ4K(const uint8_t* block, int g) noexcept : quants(block + kQ4KQuants + g * 64) {}
+        F at(int i) const noexcept {
+            const __m512i q = spread(quants + i / 4 * 32 + i % 2 * 16);
+            return i % 4 < 2 ? select_low(q, 0) : sub(biased_high(q), set1(kBias));
+        }
+    };
+    struct StepsQ5K {
+        const uint8_t* block;
+        int g;
+        StepsQ5K(const uint8_t* p, int group) noexcept : block(p), g(group) {}
+        F at(int i) const noexcept {
+            const int chunk = 4 * g + i / 2;
+            const __m512i q = spread(block + kQ5KQuants + g * 64 + i / 4 * 32 + i % 2 * 16);
+            const __m512i bits = spread(block + kQ5KHighBits + i % 2 * 16);
+            const __m512i high =
+                chunk < 4 ? _mm512_slli_epi32(bits, 4 - chunk) : _mm512_srli_epi32(bits, chunk - 4);
+            const __m512i low = i % 4 < 2 ? q : _mm512_srli_epi32(q, 4);
+            // Bits 0..3 of low, bit 4 of high; nobody looks at the others.
+            const __m512i from = _mm512_ternarylogic_epi32(low, high, _mm512_set1_epi32(15), 0xe4);
+            return _mm512_permutex2var_ps(from_number(0), from, from_number(16));
+        }
+    };
+    struct StepsQ6K {
+        const uint8_t* low;
+        const uint8_t* high;
+        StepsQ6K(const uint8_t* block, int g) noexcept
+            : low(block + g * 64), high(block + kQ6KHighBits + g * 32) {}
+        F at(int i) const noexcept {
+            const int run = i / 2;
+            const __m512i q = spread(low + run % 2 * 32 + i % 2 * 16);
+            const __m512i bits = _mm512_srli_epi32(spread(high + i % 2 * 16), 2 * run);
+            const F lows = run < 2 ? select_low(q, 0) : biased_high(q);
+            return add(lows, _mm512_permutexvar_ps(bits, from_two_bits(run < 2 ? 0 : kBias)));
+        }
+    };
 
     // A group of Q6_K is half of a block: its 64 bytes of low bits, a nibble for each of two
     // blocks of 32, and its 32 bytes of high bits, two for each of four.
@@ -327,6 +394,57 @@ struct Simd : SimdX86 {
     }
 
 private:
+    // Blocks of up to 32 bytes are within reach of two loads.
+    template <int block_bytes>
+    static __m128i scale_halves(const uint8_t* p) noexcept {
+        if constexpr (block_bytes <= 32) {
+            constexpr int kLast = 4 * block_bytes - 64;
+            constexpr auto word = [](int block) {
+                const int at = block * block_bytes;
+                return static_cast<int16_t>(at < 64 ? at / 2 : 32 + (at - kLast) / 2);
+            };
+            const __m128i from = _mm_setr_epi16(word(0), word(1), word(2), word(3), 0, 0, 0, 0);
+            const __m512i first = _mm512_loadu_si512(p);
+            const __m512i last = _mm512_loadu_si512(p + kLast);
+            return _mm512_castsi512_si128(
+                _mm512_permutex2var_epi16(first, _mm512_castsi128_si512(from), last)
+            );
+        } else {
+            __m128i halves = _mm_cvtsi32_si128(load_u16(p));
+            halves = _mm_insert_epi16(halves, load_u16(p + block_bytes), 1);
+            halves = _mm_insert_epi16(halves, load_u16(p + 2 * block_bytes), 2);
+            return _mm_insert_epi16(halves, load_u16(p + 3 * block_bytes), 3);
+        }
+    }
+    static constexpr float kBias = 0x1p19f;
+    static __m512i lane() noexcept {
+        return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    }
+    // 16 bytes in 16 dwords.
+    static __m512i spread(const uint8_t* p) noexcept {
+        return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    }
+    // first, first + 1, ..
+    static F from_number(float first) noexcept {
+        return add(set1(first), _mm512_cvtepi32_ps(lane()));
+    }
+    // 16 * (the last two bits of the lane's number) - 32 - bias.
+    static F from_two_bits(float bias) noexcept {
+        const F numbers = _mm512_setr_ps(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+        return sub(mul(numbers, set1(16)), set1(32 + bias));
+    }
+    // first + the low nibble.
+    static F select_low(__m512i q, float first) noexcept {
+        return _mm512_permutexvar_ps(q, from_number(first));
+    }
+    // kBias + the high nibble of a byte.
+    static F biased_high(__m512i q) noexcept {
+        const __m512i bias = _mm512_castps_si512(set1(kBias));
+        const __m512i nibble = _mm512_set1_epi32(0xf0);
+        const __m512i biased =
+            _mm512_ternarylogic_epi32(q, nibble, bias, 0xea); // q & nibble | bias
+        return _mm512_castsi512_ps(biased);
+    }
     static __m512i block_of_lane() noexcept {
         return _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     }

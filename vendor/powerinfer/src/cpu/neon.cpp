@@ -46,6 +46,7 @@ struct Simd {
     static F mul(F a, F b) noexcept { return vmulq_f32(a, b); }
     static F div(F a, F b) noexcept { return vdivq_f32(a, b); }
     static F fma(F a, F b, F c) noexcept { return vfmaq_f32(c, a, b); }
+    static F fms(F a, F b, F c) noexcept { return vfmaq_f32(vnegq_f32(c), a, b); }
     // NaN when one is NaN.
     static F max(F a, F b) noexcept { return vmaxq_f32(a, b); }
     static F min(F a, F b) noexcept { return vminq_f32(a, b); }
@@ -102,17 +103,6 @@ struct Simd {
         const uint8x16_t subtrahend = vdupq_n_u8(static_cast<uint8_t>(offset));
         return {{vsubq_u8(v.v[0], subtrahend), vsubq_u8(v.v[1], subtrahend)}};
     }
-    static void to_floats(F* out, const Bytes& q) noexcept {
-        for (int i = 0; i < 2; ++i) {
-            const int8x16_t bytes = vreinterpretq_s8_u8(q.v[i]);
-            const int16x8_t words[2] = {vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)};
-            for (int k = 0; k < 2; ++k) {
-                out[4 * i + 2 * k] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(words[k])));
-                out[4 * i + 2 * k + 1] = vcvtq_f32_s32(vmovl_high_s16(words[k]));
-            }
-        }
-    }
-
     static F lanes(const float* p) noexcept { return vdupq_n_f32(p[0]); }
     template <int zero>
     static Quants quants(const Bytes (&blocks)[1]) noexcept {
@@ -127,11 +117,40 @@ struct Simd {
     static F lanes_q4_0(const uint8_t* p) noexcept {
         return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(load_u16(p))));
     }
-    static void values_q4_0(F* out, const uint8_t* quants, float d) noexcept {
-        to_floats(out, minus(nibbles(quants), 8));
-        for (int i = 0; i < 8; ++i) {
-            out[i] = vmulq_n_f32(out[i], d);
+    // The integers of a block as floats, four a vector.
+    template <int>
+    struct Steps {
+        Quants q;
+        explicit Steps(const Quants& from) noexcept : q(from) {}
+        F at(int i) const noexcept {
+            const int8x16_t bytes = q.half[i / 4];
+            const int16x8_t words = i % 4 < 2 ? vmovl_s8(vget_low_s8(bytes)) : vmovl_high_s8(bytes);
+            return vcvtq_f32_s32(
+                i % 2 == 0 ? vmovl_s16(vget_low_s16(words)) : vmovl_high_s16(words)
+            );
         }
+    };
+    using StepsQ4_0 = Steps<8>;
+    using StepsQ5_0 = Steps<16>;
+    using StepsQ8_0 = Steps<128>;
+    using StepsQ4K = Steps<0>;
+    using StepsQ5K = Steps<0>;
+    using StepsQ6K = Steps<32>;
+    // Keeps the compiler from holding x in registers.
+    template <typename T>
+    static void keep_in_memory(T& x) noexcept {
+        __asm__("" : "+m"(x));
+    }
+    // x is computed before, and memory read later, for the compiler.
+    template <typename V>
+    static void finish(V& x) noexcept {
+        __asm__ volatile("" : "+w"(x) : : "memory");
+    }
+    static void multiply(float (&x)[1], float factor) noexcept { x[0] *= factor; }
+    // The scale of a block, which begins with it.
+    template <int>
+    static void scales(float (&out)[1], const uint8_t* p) noexcept {
+        out[0] = f16(load_u16(p));
     }
 
     // Weights are signed already.

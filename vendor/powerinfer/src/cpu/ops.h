@@ -53,8 +53,10 @@ struct TypeOps {
     void (*dot_rows)(float* out, size_t out_stride, const Rows& w, const Activations& x);
 
     // acc[t * acc_stride + c] += sum over i, ascending, of coef[t * coef_stride + i] * w[row i][c]
-    // for c in [col_begin, col_end). One fused multiply-add per term in that order on every
-    // instruction set; terms with a zero coefficient are skipped, which changes no bit.
+    // for c in [col_begin, col_end), one term after the other on every instruction set:
+    //   acc = fma(coef * s, q, acc)  blocks of 32, whose weights are s * q
+    //   acc = fma(coef, w, acc)      super-blocks, w as dequantize has it, and floats
+    // coef * s is rounded to float. Terms with a zero coefficient are skipped.
     // acc is indexed from column 0. col_begin is a multiple of kColumnStep; col_end too, or the end
     // of the row.
     void (*axpy_rows)(

@@ -20,14 +20,12 @@ const uint8_t* block_at(const uint8_t* row, int column) noexcept {
     return row + static_cast<size_t>(column / W::kElements) * W::kBytes;
 }
 
-// Decodes the 32 elements from `column` on.
+// The 32 elements from `column` on.
 template <typename W>
-void read_chunk(float* out, const uint8_t* row, int column) noexcept {
+Chunk chunk_at(const uint8_t* row, int column) noexcept {
     Chunk chunk;
     W::chunk(chunk, block_at<W>(row, column), column % W::kElements / 32);
-    for (int j = 0; j < 32; ++j) {
-        out[j] = chunk.scale[j / 16] * static_cast<float>(chunk.q[j]) - chunk.min;
-    }
+    return chunk;
 }
 
 // Dot products.
@@ -52,8 +50,7 @@ double dot_blocks(const uint8_t* row, const Activations& x, size_t token) noexce
     double total = 0;
     for (int column = 0; column < x.dim; column += kActivationBlock) {
         const RoundedBlock& block = blocks[column / kActivationBlock];
-        Chunk chunk;
-        W::chunk(chunk, block_at<W>(row, column), column % W::kElements / 32);
+        const Chunk chunk = chunk_at<W>(row, column);
         int32_t sums[2] = {0, 0};
         for (int j = 0; j < 32; ++j) {
             sums[j / 16] += int32_t{chunk.q[j]} * int32_t{block.q[j]};
@@ -127,13 +124,20 @@ void dot_columns(
 
 // Sums of scaled rows.
 
+// sums[0..n) += coef * elements [column, column + n) of the row; of blocks n is 32.
 template <typename W, bool kBlocks>
-void read_columns(float* out, const uint8_t* row, int begin, int n) noexcept {
+void add_scaled(float* sums, float coef, const uint8_t* row, int column, int n) noexcept {
     if constexpr (kBlocks) {
-        read_chunk<W>(out, row, begin);
+        const Chunk chunk = chunk_at<W>(row, column);
+        for (int j = 0; j < 32; ++j) {
+            const float scale = chunk.scale[j / 16];
+            const auto q = static_cast<float>(chunk.q[j]);
+            sums[j] = W::kElements == 32 ? std::fma(coef * scale, q, sums[j])
+                                         : std::fma(coef, scale * q - chunk.min, sums[j]);
+        }
     } else {
         for (int j = 0; j < n; ++j) {
-            out[j] = W::get(row, begin + j);
+            sums[j] = std::fma(coef, W::get(row, column + j), sums[j]);
         }
     }
 }
@@ -151,19 +155,15 @@ void axpy_rows(
 ) {
     for (int i = 0; i < w.n; ++i) {
         const uint8_t* row = row_at(w, i);
-        for (int column = col_begin; column < col_end; column += 32) {
-            const int n = col_end - column < 32 ? col_end - column : 32;
-            float values[32];
-            read_columns<W, kBlocks>(values, row, column, n);
-            for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t) {
-                const float factor = coef[t * coef_stride + static_cast<size_t>(i)];
-                if (factor == 0.0f) {
-                    continue;
-                }
-                float* sums = acc + t * acc_stride + column;
-                for (int j = 0; j < n; ++j) {
-                    sums[j] = std::fma(factor, values[j], sums[j]);
-                }
+        for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t) {
+            const float factor = coef[t * coef_stride + static_cast<size_t>(i)];
+            if (factor == 0.0f) {
+                continue;
+            }
+            float* sums = acc + t * acc_stride;
+            for (int column = col_begin; column < col_end; column += 32) {
+                const int n = col_end - column < 32 ? col_end - column : 32;
+                add_scaled<W, kBlocks>(sums + column, factor, row, column, n);
             }
         }
     }
@@ -171,9 +171,19 @@ void axpy_rows(
 
 template <typename W, bool kBlocks>
 void dequantize(float* out, const std::byte* row, int n) {
-    for (int column = 0; column < n; column += 32) {
-        const int m = n - column < 32 ? n - column : 32;
-        read_columns<W, kBlocks>(out + column, reinterpret_cast<const uint8_t*>(row), column, m);
+    const auto* bytes = reinterpret_cast<const uint8_t*>(row);
+    if constexpr (kBlocks) {
+        for (int column = 0; column < n; column += 32) {
+            const Chunk chunk = chunk_at<W>(bytes, column);
+            for (int j = 0; j < 32; ++j) {
+                const auto q = static_cast<float>(chunk.q[j]);
+                out[column + j] = chunk.scale[j / 16] * q - chunk.min;
+            }
+        }
+    } else {
+        for (int j = 0; j < n; ++j) {
+            out[j] = W::get(bytes, j);
+        }
     }
 }
 

@@ -4,13 +4,18 @@
 // Kernels take a row unit by unit: a super-block, or as many blocks of 32 as fill the lanes of a
 // vector, four lanes each (a group). A weight type W offers
 //   kUnit, kUnitBytes        elements and bytes of a unit
-//   Scales, scales(unit)     its scales and minima as floats
-//   values(unit, scales, c)  elements 32c..32c+31 as floats, rounded as in scalar_blocks.h; floats,
-//                            whose unit is 32 elements, can be read on beyond it
-// and, when quantised, for the product with packed activations (simd_pack.inl)
 //   kBlock, kBlockBytes      elements and bytes of a block: rows end with whole blocks, not units
+//   Steps                    made of (unit, g) or of quants(unit, g): what group g has before it
+//                            is scaled; at(i) is vector i, as floats. The unit of floats has 32
+//                            elements, and their steps can be read on beyond it
+//   kHasScales, kHasMin      whether steps are multiplied, and whether a minimum is subtracted then
+//   Scales, scales(unit)     what multiplies, and is subtracted from, the steps of the unit:
+//   scale_at(scales, j)      element j and those up to the next 16
+//   min_at(scales, j)        element j and those up to the next 32
+//   kByScale                 whether axpy multiplies scales by coefficients, and not weights
+//   multiply(scales, x)      which it does by this
+// and, when quantised, for the product with packed activations (simd_pack.inl)
 //   kZero                    subtracted from every unsigned integer
-//   kHasMin                  whether a minimum is subtracted from every element
 //   kHalves                  scales of 32 elements: 1, or 2 for 16 elements each
 //   quants(unit, g)          the integers of group g of the unit
 //   Lanes, lanes(unit)       its scales and minima, for
@@ -26,57 +31,29 @@ namespace {
 using F = Simd::F;
 using Bytes = Simd::Bytes;
 
-constexpr int kVectors = 32 / Simd::kLanes;
 constexpr int kGroupBlocks = Simd::kLanes / 4; // blocks of 32 in a group: four lanes each
 
-// 32 consecutive floats.
-struct Floats {
-    F v[kVectors];
-};
-
-inline Floats load_floats(const float* p) noexcept {
-    Floats x;
-    for (int i = 0; i < kVectors; ++i) {
-        x.v[i] = Simd::load(p + i * Simd::kLanes);
-    }
-    return x;
-}
-
-inline void store_floats(float* p, const Floats& x) noexcept {
-    for (int i = 0; i < kVectors; ++i) {
-        Simd::store(p + i * Simd::kLanes, x.v[i]);
-    }
-}
-
-// q * scales[element / 16]; exact.
-inline Floats scaled(Bytes q, float scale0, float scale1) noexcept {
-    Floats x;
-    Simd::to_floats(x.v, q);
-    for (int i = 0; i < kVectors; ++i) {
-        x.v[i] = Simd::mul(x.v[i], Simd::set1(i < kVectors / 2 ? scale0 : scale1));
-    }
-    return x;
-}
-
 // Types of floats.
-
-struct NoScales {};
 
 template <int element_bytes, F (*load)(const uint8_t*)>
 struct WeightFloat {
     static constexpr int kUnit = 32;
-    static constexpr int kElementBytes = element_bytes;
     static constexpr int kUnitBytes = kUnit * element_bytes;
-    using Scales = NoScales;
+    static constexpr int kBlock = 1;
+    static constexpr int kBlockBytes = element_bytes;
+    static constexpr int kElementBytes = element_bytes;
+    static constexpr bool kHasScales = false;
+    static constexpr bool kHasMin = false;
+    static constexpr bool kByScale = false;
+    struct Scales {};
     static Scales scales(const uint8_t*) noexcept { return {}; }
+
+    struct Steps {
+        const uint8_t* unit;
+        Steps(const uint8_t* p, int) noexcept : unit(p) {}
+        F at(int i) const noexcept { return load(unit + i * Simd::kLanes * element_bytes); }
+    };
     static F vector(const uint8_t* p) noexcept { return load(p); }
-    static Floats values(const uint8_t* unit, const Scales&, int c) noexcept {
-        Floats x;
-        for (int i = 0; i < kVectors; ++i) {
-            x.v[i] = load(unit + (32 * c + i * Simd::kLanes) * element_bytes);
-        }
-        return x;
-    }
 };
 
 inline F load_f32(const uint8_t* p) noexcept {
@@ -89,29 +66,27 @@ using WeightBf16 = WeightFloat<2, Simd::load_bf16>;
 
 // Blocks of 32 with one scale.
 
-struct Scales32 {
-    float d[kGroupBlocks];
-};
-
-template <int block_bytes, int zero, Bytes (*decode)(const uint8_t*)>
+template <int block_bytes, int zero, Bytes (*decode)(const uint8_t*), typename StepsType>
 struct Weight32 {
     static constexpr int kUnit = 32 * kGroupBlocks;
     static constexpr int kUnitBytes = kGroupBlocks * block_bytes;
-    using Scales = Scales32;
+    struct Scales {
+        float d[kGroupBlocks];
+    };
     static Scales scales(const uint8_t* unit) noexcept {
         Scales s;
-        for (int i = 0; i < kGroupBlocks; ++i) {
-            s.d[i] = Simd::f16(load_u16(unit + i * block_bytes));
-        }
+        Simd::scales<block_bytes>(s.d, unit);
         return s;
     }
-    static Floats values(const uint8_t* unit, const Scales& s, int c) noexcept {
-        return scaled(Simd::minus(decode(unit + c * block_bytes), zero), s.d[c], s.d[c]);
-    }
+    static void multiply(Scales& s, float factor) noexcept { Simd::multiply(s.d, factor); }
+    static float scale_at(const Scales& s, int j) noexcept { return s.d[j / 32]; }
+    using Steps = StepsType;
 
     static constexpr int kBlock = 32;
     static constexpr int kBlockBytes = block_bytes;
     static constexpr int kZero = zero;
+    static constexpr bool kHasScales = true;
+    static constexpr bool kByScale = true;
     static constexpr bool kHasMin = false;
     static constexpr int kHalves = 1;
     static Simd::Quants quants(const uint8_t* unit, int) noexcept {
@@ -141,29 +116,35 @@ inline Bytes decode_q8_0(const uint8_t* block) noexcept {
 
 // The type that most models for small machines come in: units are read without a detour over
 // blocks.
-struct WeightQ4_0 : Weight32<18, 8, decode_q4_0> {
-    static Floats values(const uint8_t* unit, const Scales& s, int c) noexcept {
-        Floats x;
-        Simd::values_q4_0(x.v, unit + c * kBlockBytes + kQ4_0Quants, s.d[c]);
-        return x;
-    }
+struct WeightQ4_0 : Weight32<18, 8, decode_q4_0, Simd::StepsQ4_0> {
     static Simd::Quants quants(const uint8_t* unit, int) noexcept {
         return Simd::quants_q4_0(unit);
     }
     static F lanes(const uint8_t* unit) noexcept { return Simd::lanes_q4_0(unit); }
 };
-using WeightQ5_0 = Weight32<22, 16, decode_q5_0>;
-using WeightQ8_0 = Weight32<34, 128, decode_q8_0>;
+using WeightQ5_0 = Weight32<22, 16, decode_q5_0, Simd::StepsQ5_0>;
+struct WeightQ8_0 : Weight32<34, 128, decode_q8_0, Simd::StepsQ8_0> {
+    // One by one: faster than together where the products wait for loads.
+    static F lanes(const uint8_t* unit) noexcept {
+        float d[kGroupBlocks];
+        for (int i = 0; i < kGroupBlocks; ++i) {
+            d[i] = Simd::f16(load_u16(unit + i * kBlockBytes));
+        }
+        return Simd::lanes(d);
+    }
+};
 
 // Super-blocks of 256.
 
-template <int block_bytes, int zero, Bytes (*decode)(const uint8_t*, int)>
+template <int block_bytes, int zero, Bytes (*decode)(const uint8_t*, int), typename StepsType>
 struct Weight256 {
     static constexpr int kUnit = 256;
     static constexpr int kUnitBytes = block_bytes;
     static constexpr int kBlock = kUnit;
     static constexpr int kBlockBytes = kUnitBytes;
     static constexpr int kZero = zero;
+    static constexpr bool kHasScales = true;
+    static constexpr bool kByScale = false;
     static Simd::Quants quants(const uint8_t* block, int g) noexcept {
         Bytes q[kGroupBlocks];
         for (int i = 0; i < kGroupBlocks; ++i) {
@@ -171,6 +152,7 @@ struct Weight256 {
         }
         return Simd::quants<zero>(q);
     }
+    using Steps = StepsType;
 };
 
 struct ScalesK {
@@ -179,8 +161,8 @@ struct ScalesK {
 };
 
 // With scales and minima.
-template <int block_bytes, Bytes (*decode)(const uint8_t*, int)>
-struct WeightK : Weight256<block_bytes, 0, decode> {
+template <int block_bytes, Bytes (*decode)(const uint8_t*, int), typename StepsType>
+struct WeightK : Weight256<block_bytes, 0, decode, StepsType> {
     using Scales = ScalesK;
     static Scales scales(const uint8_t* block) noexcept {
         uint8_t scales[8];
@@ -191,13 +173,8 @@ struct WeightK : Weight256<block_bytes, 0, decode> {
         Simd::scale_unsigned8(s.min, mins, Simd::f16(load_u16(block + 2)));
         return s;
     }
-    static Floats values(const uint8_t* block, const Scales& s, int c) noexcept {
-        Floats x = scaled(decode(block, c), s.scale[c], s.scale[c]);
-        for (int i = 0; i < kVectors; ++i) {
-            x.v[i] = Simd::sub(x.v[i], Simd::set1(s.min[c]));
-        }
-        return x;
-    }
+    static float scale_at(const Scales& s, int j) noexcept { return s.scale[j / 32]; }
+    static float min_at(const Scales& s, int j) noexcept { return s.min[j / 32]; }
 
     static constexpr bool kHasMin = true;
     static constexpr int kHalves = 1;
@@ -219,8 +196,8 @@ inline Bytes decode_q5_k(const uint8_t* block, int c) noexcept {
     return Simd::join(Simd::field(low, 4 * (c % 2), 15), Simd::field(high, c, 1));
 }
 
-using WeightQ4K = WeightK<144, decode_q4_k>;
-using WeightQ5K = WeightK<176, decode_q5_k>;
+using WeightQ4K = WeightK<144, decode_q4_k, Simd::StepsQ4K>;
+using WeightQ5K = WeightK<176, decode_q5_k, Simd::StepsQ5K>;
 
 inline Bytes decode_q6_k(const uint8_t* block, int c) noexcept {
     const int run = c % 4;
@@ -229,32 +206,39 @@ inline Bytes decode_q6_k(const uint8_t* block, int c) noexcept {
     return Simd::join(Simd::field(low, 4 * (run / 2), 15), Simd::field(high, 2 * run, 3));
 }
 
-struct Scales6 {
-    float scale[2][8]; // of the first and the second 16 elements of each 32
-};
-
-struct WeightQ6K : Weight256<210, 32, decode_q6_k> {
-    using Scales = Scales6;
+struct WeightQ6K : Weight256<210, 32, decode_q6_k, Simd::StepsQ6K> {
+    struct Scales {
+        float first[8]; // of 16 elements each
+        float last[8];
+    };
     static Scales scales(const uint8_t* block) noexcept {
+        const float d = Simd::f16(load_u16(block + kQ6KScale));
+        Scales s;
+        Simd::scale_signed8(s.first, block + kQ6KScales, d);
+        Simd::scale_signed8(s.last, block + kQ6KScales + 8, d);
+        return s;
+    }
+    static float scale_at(const Scales& s, int j) noexcept {
+        return j < 128 ? s.first[j / 16] : s.last[j / 16 - 8];
+    }
+
+    static constexpr bool kHasMin = false;
+    static constexpr int kHalves = 2;
+    struct Lanes {
+        float scale[2][8]; // of the first and the second 16 elements of each 32
+    };
+    static Lanes lanes(const uint8_t* block) noexcept {
         const float d = Simd::f16(load_u16(block + kQ6KScale));
         uint8_t scales[2][8];
         for (int i = 0; i < 8; ++i) {
             scales[0][i] = block[kQ6KScales + 2 * i];
             scales[1][i] = block[kQ6KScales + 2 * i + 1];
         }
-        Scales s;
+        Lanes s;
         Simd::scale_signed8(s.scale[0], scales[0], d);
         Simd::scale_signed8(s.scale[1], scales[1], d);
         return s;
     }
-    static Floats values(const uint8_t* block, const Scales& s, int c) noexcept {
-        return scaled(Simd::minus(decode_q6_k(block, c), 32), s.scale[0][c], s.scale[1][c]);
-    }
-
-    static constexpr bool kHasMin = false;
-    static constexpr int kHalves = 2;
-    using Lanes = Scales;
-    static Lanes lanes(const uint8_t* block) noexcept { return scales(block); }
     static F scale(const Lanes& s, int g, int half) noexcept {
         return Simd::lanes(s.scale[half] + g * kGroupBlocks);
     }

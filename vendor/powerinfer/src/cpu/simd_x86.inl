@@ -1,6 +1,7 @@
 // What AVX2 and AVX-512 share: 32 weights as bytes of a 256-bit register, and half precision.
 #pragma once
 
+#include "blocks.h"
 #include "ops.h"
 
 #include <immintrin.h>
@@ -36,6 +37,16 @@ struct SimdX86 {
         return _mm256_sub_epi8(v, _mm256_set1_epi8(static_cast<char>(offset)));
     }
 
+    // Lets the compiler not take pieces of x out of registers.
+    template <typename T>
+    static void keep_in_memory(T& x) noexcept {
+        __asm__("" : "+m"(x));
+    }
+    // x is computed before, and memory read later, for the compiler.
+    template <typename V>
+    static void finish(V& x) noexcept {
+        __asm__ volatile("" : "+v"(x) : : "memory");
+    }
     static float sum8(__m256 x) noexcept {
         return sum4(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)));
     }

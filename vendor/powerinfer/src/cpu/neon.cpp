@@ -15,22 +15,25 @@ struct Simd {
     static constexpr int kRowTile = 4;       // rows at once for one token
     static constexpr int kRowTileTokens = 2; // rows of floats for kTokenTile tokens
     static constexpr int kTokenTile = 4;
-    static constexpr int kPanelRows = 4; // decoded rows for kPanelTokens tokens
-    static constexpr int kPanelTokens = 3;
+    static constexpr int kPanelRows = 4; // decoded rows, which tiles of rows and tokens pass over
+    template <int>
+    static constexpr int kTileRows = 4;
+    template <int>
+    static constexpr int kTileTokens = 3;
 
     using F = float32x4_t;
     struct Bytes { // 32 x int8
         uint8x16_t v[2];
     };
     using Sums = int32x4_t;
-    struct Quants { // of one block: elements 0..15, then 16..31, signed
+    using Steps = int8x16_t; // of a group
+    struct Quants {          // of one block: elements 0..15, then 16..31, signed
         int8x16_t half[2];
     };
-    struct alignas(16) Packed {
-        int8_t high[2][16];
-        int8_t low[2][16];
-        float scale[4];
-        float minus_scaled_sum[4];
+    template <int bits>
+    struct alignas(16) Packed { // a group of blocks: bytes of elements 0..15 of each, then 16..31
+        int8_t steps[bits / 4][16]; // high bytes, then low bytes
+        int32_t sums[4];            // by lane
     };
     struct Doubles {
         float64x2_t v[2];
@@ -107,7 +110,11 @@ struct Simd {
         }
     }
 
-    static F lanes(const float* p) noexcept { return vdupq_n_f32(p[0]); }
+    static constexpr int lane(int, int l) noexcept { return l; }
+    // One number in the lanes of its block: in all.
+    static F lanes(const float* p) noexcept { return vld1q_dup_f32(p); }
+    // That number.
+    static void store_blocks(float* p, F lanes) noexcept { vst1q_lane_f32(p, lanes, 0); }
     template <int zero>
     static Quants quants(const Bytes (&blocks)[1]) noexcept {
         const Bytes q = minus(blocks[0], zero);
@@ -118,7 +125,9 @@ struct Simd {
         const Bytes block[1] = {nibbles(p + 2)};
         return quants<8>(block);
     }
-    static F lanes_q4_0(const uint8_t* p) noexcept {
+    // The same of half precision.
+    template <int>
+    static F lanes_f16(const uint8_t* p) noexcept {
         return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(load_u16(p))));
     }
     static void values_q4_0(F* out, const uint8_t* quants, float d) noexcept {
@@ -128,37 +137,45 @@ struct Simd {
         }
     }
 
+    static Steps steps(const int8_t* p) noexcept { return vld1q_s8(p); }
+    static Sums load_sums(const int32_t* p) noexcept { return vld1q_s32(p); }
+    static void store_sums(int32_t* p, Sums x) noexcept { vst1q_s32(p, x); }
+    static Sums add(Sums a, Sums b) noexcept { return vaddq_s32(a, b); }
+    static Sums sub(Sums a, Sums b) noexcept { return vsubq_s32(a, b); }
     // Weights are signed already.
     template <int>
-    static Sums minus_zero(const Packed&, int = 0) noexcept {
+    static Sums minus_times(Sums) noexcept {
         return vdupq_n_s32(0);
     }
     // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
     // below 2^24, hence exact as a float.
-    template <int, int bits>
-    static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
-        return dot_half<bits>(dot_half<bits>(start, q, x, 0), q, x, 1);
+    template <int, int n_steps>
+    static Sums dot(Sums start, const Quants& q, const Steps (&x)[n_steps]) noexcept {
+        return dot_half(dot_half(start, q, x, 0), q, x, 1);
     }
-    template <int bits>
-    static Sums dot_half(Sums start, const Quants& q, const Packed& x, int half) noexcept {
-        if constexpr (bits == 8) {
-            return add_products(start, q.half[half], vld1q_s8(x.high[half]));
+    template <int n_steps>
+    static Sums dot_half(
+        Sums start, const Quants& q, const Steps (&x)[n_steps], int half
+    ) noexcept {
+        if constexpr (n_steps == 2) {
+            return add_products(start, q.half[half], x[half]);
+        } else {
+            const Sums high = add_products(vdupq_n_s32(0), q.half[half], x[half]);
+            return add_products(add(start, vshlq_n_s32(high, 8)), q.half[half], x[2 + half]);
         }
-        const int32x4_t zeros = vdupq_n_s32(0);
-        const int32x4_t high = add_products(zeros, q.half[half], vld1q_s8(x.high[half]));
-        return add_products(
-            vaddq_s32(start, vshlq_n_s32(high, 8)), q.half[half], vld1q_s8(x.low[half])
-        );
+    }
+    // The sums of elements 0..15 or 16..31 of the block, by lane.
+    template <int bits>
+    static Sums half_sums(const Packed<bits>& x, int half) noexcept {
+        const int8x16_t ones = vdupq_n_s8(1);
+        const Sums high = add_products(vdupq_n_s32(0), ones, steps(x.steps[half]));
+        if constexpr (bits == 8) {
+            return high;
+        } else {
+            return add_products(vshlq_n_s32(high, 8), ones, steps(x.steps[2 + half]));
+        }
     }
     static F to_float(Sums x) noexcept { return vcvtq_f32_s32(x); }
-    // The sums of a group whose other fields are filled.
-    template <int bits>
-    static void sum_lanes(Packed& x) noexcept {
-        const Quants ones = {{vdupq_n_s8(1), vdupq_n_s8(1)}};
-        const Sums sums = dot<0, bits>(vdupq_n_s32(0), ones, x);
-        store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(sums)));
-    }
-
     // out[i] = d * q[i], eight of them.
     static void scale_unsigned8(float* out, const uint8_t* q, float d) noexcept {
         scale8(out, vreinterpretq_s16_u16(vmovl_u8(vld1_u8(q))), d);

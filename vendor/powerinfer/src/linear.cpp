@@ -38,7 +38,7 @@ cpu::Activations token_of(const cpu::Ops& ops, const cpu::Activations& x, int t)
     const size_t token = static_cast<size_t>(t);
     return {
         x.f32 + token * static_cast<size_t>(x.dim),
-        x.packed == nullptr ? nullptr : x.packed + token * ops.packed_bytes(x.dim),
+        x.packed == nullptr ? nullptr : x.packed + token * ops.packed_bytes(x.dim, x.bits),
         x.bits,
         1,
         x.dim,
@@ -114,7 +114,7 @@ cpu::Activations make_activations(
         return {x, nullptr, compute.activation_bits, n_tokens, dim};
     }
     std::byte* packed = compute.scratch.packed.data();
-    const size_t stride = compute.ops.packed_bytes(dim);
+    const size_t stride = compute.ops.packed_bytes(dim, compute.activation_bits);
     compute.pool.parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end, int) {
         const size_t first = static_cast<size_t>(begin);
         compute.ops.pack(

@@ -98,7 +98,7 @@ double measure_kernel(DType type, bool is_axpy, int n_rows, int n_cols) {
             );
         });
     } else {
-        Array<std::byte> packed(ops.packed_bytes(n_cols));
+        Array<std::byte> packed(ops.packed_bytes(n_cols, kKernelBits));
         if (dtype_info(type).is_quantized) {
             ops.pack(packed.data(), x.data(), 1, n_cols, kKernelBits);
         }

@@ -21,7 +21,7 @@ Scratch::Scratch(
     delta = Array<float>(tokens * dim);
 
     packed = Array<std::byte>(
-        tokens * ops.packed_bytes(static_cast<int>(blocks * cpu::kActivationBlock))
+        tokens * ops.packed_bytes(static_cast<int>(blocks * cpu::kActivationBlock), 16)
     );
 
     attn_normed = Array<float>(tokens * dim);

@@ -116,7 +116,9 @@ struct Inputs {
         if (!quantized) {
             return {f32.data(), nullptr, bits, n_tokens, dim};
         }
-        packed = powerinfer::Buffer::allocate(static_cast<size_t>(n_tokens), ops.packed_bytes(dim));
+        packed = powerinfer::Buffer::allocate(
+            static_cast<size_t>(n_tokens), ops.packed_bytes(dim, bits)
+        );
         ops.pack(packed.data(), f32.data(), n_tokens, dim, bits);
         return {f32.data(), packed.data(), bits, n_tokens, dim};
     }

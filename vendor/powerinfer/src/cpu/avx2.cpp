@@ -17,21 +17,22 @@ struct Simd : SimdX86 {
     static constexpr int kRowTileTokens = 2; // rows of floats for kTokenTile tokens
     static constexpr int kTokenTile = 4;
     static constexpr int kAxpyVectors = 2; // of columns for kTokenTile tokens
-    static constexpr int kPanelRows = 3;   // decoded rows for kPanelTokens tokens
-    static constexpr int kPanelTokens = 2;
+    static constexpr int kPanelRows = 6;   // decoded rows, which tiles of rows and tokens pass over
+    template <int>
+    static constexpr int kTileRows = 6;
+    template <int>
+    static constexpr int kTileTokens = 1;
 
     using F = __m256;
     using Sums = __m256i;
-    struct Quants { // of two blocks: elements 0..15 of each, then 16..31, unsigned
+    using Steps = __m256i; // 32 bytes of a group
+    struct Quants {        // of two blocks: elements 0..15 of each, then 16..31, unsigned
         __m256i half[2];
     };
-    struct alignas(32) Packed {
-        int8_t high[2][32];
-        int8_t low[2][32];
-        int32_t sum[8];
-        int32_t first_sum[8]; // of elements 0..15
-        float scale[8];
-        float minus_scaled_sum[8];
+    template <int bits>
+    struct alignas(32) Packed { // a group of blocks: bytes of elements 0..15 of each, then 16..31
+        int8_t steps[bits / 4][32]; // high bytes, then low bytes
+        int32_t sums[8];            // by lane
     };
     struct Doubles {
         __m256d v[2];
@@ -50,15 +51,17 @@ struct Simd : SimdX86 {
     // The second operand when one is NaN.
     static F max(F a, F b) noexcept { return _mm256_max_ps(a, b); }
     static F min(F a, F b) noexcept { return _mm256_min_ps(a, b); }
-    static float sum(F x) noexcept { return sum8(x); }
+    static float sum(F x) noexcept {
+        const F two = add(x, _mm256_permute_ps(x, 0x4e));
+        return _mm_cvtss_f32(sum_halves(add(two, _mm256_permute_ps(two, 0xb1))));
+    }
     // The sums of four vectors, added in the same order as by sum.
     static void sums4(float* out, F a, F b, F c, F d) noexcept {
-        const F ab = add(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-        const F cd = add(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
-        const F two = add(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
-        const F one = add(two, _mm256_permute_ps(two, 0xb1)); // a, -, c, -, b, -, d, -
-        const __m256i from = _mm256_setr_epi32(0, 4, 2, 6, 0, 0, 0, 0);
-        _mm_storeu_ps(out, _mm256_castps256_ps128(_mm256_permutevar8x32_ps(one, from)));
+        const F ab = add(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        const F cd = add(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        _mm_storeu_ps(
+            out, sum_halves(add(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee)))
+        );
     }
     // Bit l: x[l] >= y.
     static uint32_t not_below(F x, float y) noexcept {
@@ -102,9 +105,20 @@ struct Simd : SimdX86 {
             _mm_mul_ps(_mm_castsi128_ps(_mm_loadl_epi64(pair)), _mm_set1_ps(factor));
         _mm_storel_epi64(pair, _mm_castps_si128(product));
     }
-    // Each of two numbers in four lanes.
+
+    // Where elements 4l..4l+3 of a block are: four lanes for each.
+    static constexpr int lane(int block, int l) noexcept { return 4 * block + l; }
+    // Two numbers, each in the lanes of its block.
     static F lanes(const float* p) noexcept {
-        return _mm256_set_m128(_mm_set1_ps(p[1]), _mm_set1_ps(p[0]));
+        const __m128i two = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+        const __m256 again = _mm256_castsi256_ps(_mm256_broadcastq_epi64(two));
+        return _mm256_permutevar_ps(again, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+    }
+    // Those two numbers.
+    static void store_blocks(float* p, F lanes) noexcept {
+        const __m256 two =
+            _mm256_permutevar8x32_ps(lanes, _mm256_setr_epi32(0, 4, 0, 0, 0, 0, 0, 0));
+        _mm_storeu_si64(p, _mm_castps_si128(_mm256_castps256_ps128(two)));
     }
     template <int>
     static Quants quants(const Bytes (&blocks)[2]) noexcept {
@@ -118,18 +132,20 @@ struct Simd : SimdX86 {
         const __m256i bytes = _mm256_set_m128i(load128(p + 20), load128(p + 2));
         return {{field(bytes, 0, 15), field(bytes, 4, 15)}};
     }
-    static F lanes_q4_0(const uint8_t* p) noexcept {
+    // The numbers of half precision at p and p + stride, each in the lanes of its block.
+    template <int stride>
+    static F lanes_f16(const uint8_t* p) noexcept {
         return _mm256_set_m128(
-            _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load_u16(p + 18)))),
+            _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load_u16(p + stride)))),
             _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load_u16(p))))
         );
     }
     // The integers of a group as floats, eight a vector. They go through memory, where one
     // instruction extends eight of them.
     template <int zero>
-    struct Steps {
+    struct QuantSteps {
         Quants q;
-        explicit Steps(const Quants& from) noexcept
+        explicit QuantSteps(const Quants& from) noexcept
             : q{{minus(from.half[0], zero), minus(from.half[1], zero)}} {
             keep_in_memory(q);
         }
@@ -146,10 +162,10 @@ struct Simd : SimdX86 {
             return i % 4 < 2 ? nibble<0>(q, 8) : nibble<4>(q, 8);
         }
     };
-    using StepsQ5_0 = Steps<16>;
-    using StepsQ4K = Steps<0>;
-    using StepsQ5K = Steps<0>;
-    using StepsQ6K = Steps<32>;
+    using StepsQ5_0 = QuantSteps<16>;
+    using StepsQ4K = QuantSteps<0>;
+    using StepsQ5K = QuantSteps<0>;
+    using StepsQ6K = QuantSteps<32>;
     struct StepsQ8_0 {
         const uint8_t* unit;
         StepsQ8_0(const uint8_t* p, int) noexcept : unit(p) {}
@@ -158,59 +174,65 @@ struct Simd : SimdX86 {
         }
     };
 
+    static Steps steps(const int8_t* p) noexcept { return load256(p); }
+    static Sums load_sums(const int32_t* p) noexcept { return load256(p); }
+    static void store_sums(int32_t* p, Sums x) noexcept {
+        _mm256_store_si256(reinterpret_cast<__m256i*>(p), x);
+    }
+    static Sums add(Sums a, Sums b) noexcept { return _mm256_add_epi32(a, b); }
+    static Sums sub(Sums a, Sums b) noexcept { return _mm256_sub_epi32(a, b); }
     // What stands for zero, times -(sum of the activations).
     template <int zero>
-    static Sums minus_zero(const Packed& x) noexcept {
+    static Sums minus_times(Sums x) noexcept {
         if constexpr (zero == 0 || zero == 128) { // dot takes weights of 8 bits as signed
             return _mm256_setzero_si256();
+        } else {
+            static_assert((zero & (zero - 1)) == 0);
+            return sub(_mm256_setzero_si256(), _mm256_slli_epi32(x, __builtin_ctz(zero)));
         }
-        return minus_times<zero>(load256(x.sum));
-    }
-    template <int zero>
-    static Sums minus_zero(const Packed& x, int half) noexcept {
-        const Sums first = load256(x.first_sum);
-        return minus_times<zero>(half == 0 ? first : _mm256_sub_epi32(load256(x.sum), first));
     }
     // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
     // below 2^24, hence exact as a float.
-    template <int zero, int bits>
-    static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
+    template <int zero, int n_steps>
+    static Sums dot(Sums start, const Quants& q, const Steps (&x)[n_steps]) noexcept {
         if constexpr (zero == 128) {
-            return dot_words<bits>(q, x);
+            return dot_words(q, x);
         }
-        const __m256i high = _mm256_add_epi16(
-            _mm256_maddubs_epi16(q.half[0], load256(x.high[0])),
-            _mm256_maddubs_epi16(q.half[1], load256(x.high[1]))
-        );
-        if constexpr (bits == 8) {
-            return _mm256_add_epi32(start, _mm256_madd_epi16(high, _mm256_set1_epi16(1)));
+        const __m256i high = _mm256_add_epi16(products(q.half[0], x[0]), products(q.half[1], x[1]));
+        if constexpr (n_steps == 2) {
+            return add(start, pair_sums(high, 1));
+        } else {
+            const __m256i low =
+                _mm256_add_epi16(products(q.half[0], x[2]), products(q.half[1], x[3]));
+            return add(start, add(pair_sums(high, 256), pair_sums(low, 1)));
         }
-        const __m256i low = _mm256_add_epi16(
-            _mm256_maddubs_epi16(q.half[0], load256(x.low[0])),
-            _mm256_maddubs_epi16(q.half[1], load256(x.low[1]))
-        );
-        return joined(start, high, low);
     }
-    template <int bits>
-    static Sums dot_half(Sums start, const Quants& q, const Packed& x, int half) noexcept {
-        const __m256i high = _mm256_maddubs_epi16(q.half[half], load256(x.high[half]));
-        if constexpr (bits == 8) {
-            return _mm256_add_epi32(start, _mm256_madd_epi16(high, _mm256_set1_epi16(1)));
+    template <int n_steps>
+    static Sums dot_half(
+        Sums start, const Quants& q, const Steps (&x)[n_steps], int half
+    ) noexcept {
+        const __m256i high = products(q.half[half], x[half]);
+        if constexpr (n_steps == 2) {
+            return add(start, pair_sums(high, 1));
+        } else {
+            const __m256i low = products(q.half[half], x[2 + half]);
+            return add(start, add(pair_sums(high, 256), pair_sums(low, 1)));
         }
-        return joined(start, high, _mm256_maddubs_epi16(q.half[half], load256(x.low[half])));
+    }
+    // The sums of elements 0..15 or 16..31 of the blocks, by lane.
+    template <int bits>
+    static Sums half_sums(const Packed<bits>& x, int half) noexcept {
+        const __m256i ones = _mm256_set1_epi8(1);
+        const __m256i high = products(ones, steps(x.steps[half]));
+        if constexpr (bits == 8) {
+            return pair_sums(high, 1);
+        } else {
+            return add(
+                pair_sums(high, 256), pair_sums(products(ones, steps(x.steps[2 + half])), 1)
+            );
+        }
     }
     static F to_float(Sums x) noexcept { return _mm256_cvtepi32_ps(x); }
-    // The sums of a group whose other fields are filled.
-    template <int bits>
-    static void sum_lanes(Packed& x) noexcept {
-        const Quants ones = {{_mm256_set1_epi8(1), _mm256_set1_epi8(1)}};
-        const Sums first = dot_half<bits>(_mm256_setzero_si256(), ones, x, 0);
-        const Sums both = dot_half<bits>(first, ones, x, 1);
-        _mm256_store_si256(reinterpret_cast<__m256i*>(x.first_sum), first);
-        _mm256_store_si256(reinterpret_cast<__m256i*>(x.sum), both);
-        store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(both)));
-    }
-
     // Columns of nibbles.
     static constexpr int kNibbleHalves = 1; // summed at once
     using Column = __m256i;
@@ -249,9 +271,9 @@ struct Simd : SimdX86 {
     template <int bits>
     static Sums joined(Sums start, const ColumnSums& sums) noexcept {
         if constexpr (bits == 8) {
-            return _mm256_add_epi32(start, _mm256_madd_epi16(sums.high, _mm256_set1_epi16(1)));
+            return add(start, pair_sums(sums.high, 1));
         }
-        return joined(start, sums.high, sums.low);
+        return add(start, add(pair_sums(sums.high, 256), pair_sums(sums.low, 1)));
     }
 
     static uint32_t max_abs_bits32(const float* x) noexcept {
@@ -312,52 +334,51 @@ private:
         const auto* eight = reinterpret_cast<const __m128i*>(p);
         return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(eight)));
     }
+    static __m128 sum_halves(F x) noexcept {
+        return _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    }
     static __m128i load128(const uint8_t* p) noexcept {
         return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     }
     static __m256i load256(const void* p) noexcept {
         return _mm256_load_si256(static_cast<const __m256i*>(p));
     }
-    template <int zero>
-    static __m256i minus_times(__m256i x) noexcept {
-        static_assert((zero & (zero - 1)) == 0);
-        const __m256i times = _mm256_slli_epi32(x, __builtin_ctz(zero));
-        return _mm256_sub_epi32(_mm256_setzero_si256(), times);
+    // Products of bytes, unsigned times signed, added in pairs.
+    static __m256i products(__m256i q, Steps x) noexcept { return _mm256_maddubs_epi16(q, x); }
+    // `times` each number of 16 bits, added in pairs.
+    static __m256i pair_sums(__m256i x, int16_t times) noexcept {
+        return _mm256_madd_epi16(x, _mm256_set1_epi16(times));
     }
     // weights . activations for weights of 8 bits, two of whose byte products do not fit into 16.
-    template <int bits>
-    static __m256i dot_words(const Quants& q, const Packed& x) noexcept {
-        __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}; // of pairs, by block
+    template <int n_steps>
+    static __m256i dot_words(const Quants& q, const Steps (&x)[n_steps]) noexcept {
+        __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}; // of pairs
         for (int half = 0; half < 2; ++half) {
             const __m256i weights = minus(q.half[half], -128);
             const __m128i w[2] = {
                 _mm256_castsi256_si128(weights), _mm256_extracti128_si256(weights, 1)
             };
-            for (int block = 0; block < 2; ++block) {
-                const __m256i steps = words<bits>(x, half, block);
-                const __m256i pairs = _mm256_madd_epi16(_mm256_cvtepi8_epi16(w[block]), steps);
-                sums[block] = _mm256_add_epi32(sums[block], pairs);
+            for (int i = 0; i < 2; ++i) {
+                const __m256i pairs =
+                    _mm256_madd_epi16(_mm256_cvtepi8_epi16(w[i]), words(x, half, i));
+                sums[i] = add(sums[i], pairs);
             }
         }
         return _mm256_permute4x64_epi64(_mm256_hadd_epi32(sums[0], sums[1]), 0xd8);
     }
-    // The 16 steps of half a block.
-    template <int bits>
-    static __m256i words(const Packed& x, int half, int block) noexcept {
-        const auto part = [&](const int8_t* bytes) {
-            const auto* p = reinterpret_cast<const __m128i*>(bytes + 16 * block);
-            return _mm256_cvtepi8_epi16(_mm_load_si128(p));
+    // 16 steps: the first or the last of half a group.
+    template <int n_steps>
+    static __m256i words(const Steps (&x)[n_steps], int half, int i) noexcept {
+        const auto part = [&](__m256i bytes) {
+            return _mm256_cvtepi8_epi16(
+                i == 0 ? _mm256_castsi256_si128(bytes) : _mm256_extracti128_si256(bytes, 1)
+            );
         };
-        if constexpr (bits == 8) {
-            return part(x.high[half]);
+        if constexpr (n_steps == 2) {
+            return part(x[half]);
+        } else {
+            return _mm256_add_epi16(_mm256_slli_epi16(part(x[half]), 8), part(x[2 + half]));
         }
-        return _mm256_add_epi16(_mm256_slli_epi16(part(x.high[half]), 8), part(x.low[half]));
-    }
-    // start + 256 * high + low, of pairs of 16-bit sums.
-    static __m256i joined(__m256i start, __m256i high, __m256i low) noexcept {
-        const __m256i highs = _mm256_madd_epi16(high, _mm256_set1_epi16(256));
-        const __m256i lows = _mm256_madd_epi16(low, _mm256_set1_epi16(1));
-        return _mm256_add_epi32(start, _mm256_add_epi32(highs, lows));
     }
     static __m256 power_of_2(__m256i k) noexcept {
         const __m256i biased = _mm256_add_epi32(k, _mm256_set1_epi32(127));

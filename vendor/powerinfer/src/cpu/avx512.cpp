@@ -24,21 +24,22 @@ struct Simd : SimdX86 {
     static constexpr int kRowTileTokens = 4; // rows of floats for kTokenTile tokens
     static constexpr int kTokenTile = 4;
     static constexpr int kAxpyVectors = 4; // of columns for kTokenTile tokens
-    static constexpr int kPanelRows = 8;   // decoded rows for kPanelTokens tokens
-    static constexpr int kPanelTokens = 2;
+    static constexpr int kPanelRows = 8;   // decoded rows, which tiles of rows and tokens pass over
+    template <int bits>                    // the fewer, the more tokens fit
+    static constexpr int kTileRows = bits == 8 ? 4 : 8;
+    template <int bits>
+    static constexpr int kTileTokens = bits == 8 ? 4 : 2;
 
     using F = __m512;
     using Sums = __m512i;
-    struct Quants { // of four blocks: elements 0..15 of each, then 16..31, unsigned
+    using Steps = __m512i; // 64 bytes of a group
+    struct Quants {        // of four blocks: elements 0..15 of each, then 16..31, unsigned
         __m512i half[2];
     };
-    struct alignas(64) Packed {
-        int8_t high[2][64];
-        int8_t low[2][64];
-        int32_t sum[16];
-        int32_t first_sum[16]; // of elements 0..15
-        float scale[16];
-        float minus_scaled_sum[16];
+    template <int bits>
+    struct alignas(64) Packed { // a group of blocks: bytes of elements 0..15 of each, then 16..31
+        int8_t steps[bits / 4][64]; // high bytes, then low bytes
+        int32_t sums[16];           // by lane
     };
     struct Doubles {
         __m512d v[2];
@@ -57,16 +58,17 @@ struct Simd : SimdX86 {
     // The second operand when one is NaN.
     static F max(F a, F b) noexcept { return _mm512_max_ps(a, b); }
     static F min(F a, F b) noexcept { return _mm512_min_ps(a, b); }
-    static float sum(F x) noexcept { return sum8(_mm256_add_ps(low(x), high(x))); }
+    static float sum(F x) noexcept {
+        const F two = add(x, _mm512_permute_ps(x, 0x4e));
+        return _mm_cvtss_f32(sum_quarters(add(two, _mm512_permute_ps(two, 0xb1))));
+    }
     // The sums of four vectors, added in the same order as by sum.
     static void sums4(float* out, F a, F b, F c, F d) noexcept {
-        const F ab = add(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
-        const F cd = add(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
-        const F four = add(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
-        const F two = add(four, _mm512_permute_ps(four, 0x4e));
-        const F one = add(two, _mm512_permute_ps(two, 0xb1));
-        const __m512i from = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-        _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(from, one)));
+        const F ab = add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        const F cd = add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+        const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+        const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+        _mm_storeu_ps(out, sum_quarters(add(_mm512_castpd_ps(low), _mm512_castpd_ps(high))));
     }
     // Writes first + l for each bit l, and something behind these.
     static int list(int32_t* ids, uint32_t bits, int first) noexcept {
@@ -101,68 +103,88 @@ struct Simd : SimdX86 {
     static void multiply(float (&x)[4], float factor) noexcept {
         _mm_storeu_ps(x, _mm_mul_ps(_mm_loadu_ps(x), _mm_set1_ps(factor)));
     }
-    // Each of four numbers in four lanes.
-    static F lanes(const float* p) noexcept {
-        const __m512 four = _mm512_castps128_ps512(_mm_loadu_ps(p));
-        return _mm512_permutexvar_ps(block_of_lane(), four);
+
+    // Where elements 4l..4l+3 of a block are: the blocks in turn, so that numbers that lie side by
+    // side are loaded into the lanes of their blocks by repetition.
+    static constexpr int lane(int block, int l) noexcept { return 4 * l + block; }
+    // Four numbers, each in the lanes of its block.
+    static F lanes(const float* p) noexcept { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
+    // Those four numbers.
+    static void store_blocks(float* p, F lanes) noexcept {
+        _mm_storeu_ps(p, _mm512_castps512_ps128(lanes));
     }
     template <int>
     static Quants quants(const Bytes (&blocks)[4]) noexcept {
         const __m512i a = _mm512_inserti64x4(_mm512_castsi256_si512(blocks[0]), blocks[1], 1);
         const __m512i b = _mm512_inserti64x4(_mm512_castsi256_si512(blocks[2]), blocks[3], 1);
-        return {{_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd)}};
+        const __m512i from =
+            _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
+        const __m512i four = _mm512_set1_epi32(4);
+        return {
+            {_mm512_permutex2var_epi32(a, from, b),
+             _mm512_permutex2var_epi32(a, _mm512_add_epi32(from, four), b)}
+        };
     }
 
-    // Four Q4_0 blocks have 72 bytes: the first 64 and the last 64 of them hold everything.
+    // Four Q4_0 blocks have 72 bytes.
     static Quants quants_q4_0(const uint8_t* p) noexcept {
-        // Words 1..8, 10..17, 19..26 of the first and 24..31 of the last.
+        // Words 1, 2, 10, 11, 19, 20, 28, 29; then the next ones.
         const __m512i from = _mm512_set_epi16(
-            63,
-            62,
-            61,
-            60,
-            59,
-            58,
-            57,
-            56,
+            35,
+            34,
             26,
             25,
-            24,
-            23,
-            22,
-            21,
-            20,
-            19,
             17,
             16,
-            15,
-            14,
-            13,
-            12,
-            11,
-            10,
             8,
             7,
+            33,
+            32,
+            24,
+            23,
+            15,
+            14,
             6,
             5,
+            31,
+            30,
+            22,
+            21,
+            13,
+            12,
             4,
             3,
+            29,
+            28,
+            20,
+            19,
+            11,
+            10,
             2,
             1
         );
         const __m512i first = _mm512_loadu_si512(p);
-        const __m512i last = _mm512_loadu_si512(p + 8);
-        const __m512i bytes = _mm512_permutex2var_epi16(first, from, last);
+        const __m128i last = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 64));
+        const __m512i bytes = _mm512_permutex2var_epi16(first, from, _mm512_castsi128_si512(last));
         const __m512i mask = _mm512_set1_epi8(15);
         return {{_mm512_and_si512(bytes, mask), _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask)}
         };
     }
-    static F lanes_q4_0(const uint8_t* p) noexcept {
-        const __m512i from = _mm512_castsi256_si512(
-            _mm256_set_epi16(27, 27, 27, 27, 18, 18, 18, 18, 9, 9, 9, 9, 0, 0, 0, 0)
-        );
-        const __m512i halves = _mm512_permutexvar_epi16(from, _mm512_loadu_si512(p));
-        return _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
+    // The numbers of half precision at p, p + stride .., each in the lanes of its block.
+    template <int stride>
+    static F lanes_f16(const uint8_t* p) noexcept {
+        if constexpr (3 * stride + 2 <= 64) { // all in one vector
+            constexpr int64_t kFrom = (int64_t{3} << 48 | int64_t{2} << 32 | 1 << 16) * stride / 2;
+            const __m512i halves =
+                _mm512_permutexvar_epi16(_mm512_set1_epi64(kFrom), _mm512_loadu_si512(p));
+            return _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
+        } else {
+            __m128i halves = _mm_cvtsi32_si128(load_u16(p));
+            halves = _mm_insert_epi16(halves, load_u16(p + stride), 1);
+            halves = _mm_insert_epi16(halves, load_u16(p + 2 * stride), 2);
+            halves = _mm_insert_epi16(halves, load_u16(p + 3 * stride), 3);
+            return _mm512_broadcast_f32x4(_mm_cvtph_ps(halves));
+        }
     }
     // The integers of a group as floats, read from the bytes of the unit: 16 of them spread over
     // dwords, whose low nibbles select from a table, and whose high nibbles become the last bits of
@@ -238,74 +260,80 @@ struct Simd : SimdX86 {
     // A group of Q6_K is half of a block: its 64 bytes of low bits, a nibble for each of two
     // blocks of 32, and its 32 bytes of high bits, two for each of four.
     static Quants quants_q6_k(const uint8_t* low, const uint8_t* high) noexcept {
+        const __m512i from = _mm512_setr_epi32(0, 8, 0, 8, 1, 9, 1, 9, 2, 10, 2, 10, 3, 11, 3, 11);
         const __m512i bytes = _mm512_loadu_si512(low);
-        return {
-            {join_q6_k(_mm512_shuffle_i64x2(bytes, bytes, 0x88), high),
-             join_q6_k(_mm512_shuffle_i64x2(bytes, bytes, 0xdd), high + 16)}
-        };
+        const __m512i first = _mm512_permutexvar_epi32(from, bytes);
+        const __m512i second =
+            _mm512_permutexvar_epi32(_mm512_add_epi32(from, _mm512_set1_epi32(4)), bytes);
+        return {{join_q6_k(first, high), join_q6_k(second, high + 16)}};
     }
     static F scales_q6_k(const uint8_t* q, float d) noexcept {
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q));
         return mul(set1(d), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)));
     }
-    // Every second of the scales from `first` on, in four lanes each.
+    // Every second of the scales from `first` on, each in the lanes of its block.
     static F lanes_q6_k(F scales, int first) noexcept {
-        const __m512i from = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
+        const __m512i from = _mm512_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6, 0, 2, 4, 6, 0, 2, 4, 6);
         return _mm512_permutexvar_ps(_mm512_add_epi32(from, _mm512_set1_epi32(first)), scales);
     }
 
+    static Steps steps(const int8_t* p) noexcept { return _mm512_load_si512(p); }
+    static Sums load_sums(const int32_t* p) noexcept { return _mm512_load_si512(p); }
+    static void store_sums(int32_t* p, Sums x) noexcept { _mm512_store_si512(p, x); }
+    static Sums add(Sums a, Sums b) noexcept { return _mm512_add_epi32(a, b); }
+    static Sums sub(Sums a, Sums b) noexcept { return _mm512_sub_epi32(a, b); }
     // What stands for zero, times -(sum of the activations).
     template <int zero>
-    static Sums minus_zero(const Packed& x) noexcept {
+    static Sums minus_times(Sums x) noexcept {
         if constexpr (zero == 0) {
             return _mm512_setzero_si512();
+        } else {
+            static_assert((zero & (zero - 1)) == 0);
+            constexpr auto kShift = static_cast<unsigned>(__builtin_ctz(zero));
+            return sub(_mm512_setzero_si512(), _mm512_slli_epi32(x, kShift));
         }
-        return minus_times<zero>(_mm512_load_si512(x.sum));
-    }
-    template <int zero>
-    static Sums minus_zero(const Packed& x, int half) noexcept {
-        const Sums first = _mm512_load_si512(x.first_sum);
-        return minus_times<zero>(
-            half == 0 ? first : _mm512_sub_epi32(_mm512_load_si512(x.sum), first)
-        );
     }
     // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
     // below 2^24, hence exact as a float.
-    template <int, int bits>
-    static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
-        __m512i high = bits == 8 ? start : _mm512_setzero_si512();
-        high = _mm512_dpbusd_epi32(high, q.half[0], _mm512_load_si512(x.high[0]));
-        high = _mm512_dpbusd_epi32(high, q.half[1], _mm512_load_si512(x.high[1]));
+    template <int, int n_steps>
+    static Sums dot(Sums start, const Quants& q, const Steps (&x)[n_steps]) noexcept {
+        __m512i high = n_steps == 2 ? start : _mm512_setzero_si512();
+        high = _mm512_dpbusd_epi32(high, q.half[0], x[0]);
+        high = _mm512_dpbusd_epi32(high, q.half[1], x[1]);
+        if constexpr (n_steps == 2) {
+            return high;
+        } else {
+            __m512i low = _mm512_dpbusd_epi32(start, q.half[0], x[2]);
+            low = _mm512_dpbusd_epi32(low, q.half[1], x[3]);
+            return add(_mm512_slli_epi32(high, 8), low);
+        }
+    }
+    template <int n_steps>
+    static Sums dot_half(
+        Sums start, const Quants& q, const Steps (&x)[n_steps], int half
+    ) noexcept {
+        if constexpr (n_steps == 2) {
+            return _mm512_dpbusd_epi32(start, q.half[half], x[half]);
+        } else {
+            const __m512i zeros = _mm512_setzero_si512();
+            const __m512i high = _mm512_dpbusd_epi32(zeros, q.half[half], x[half]);
+            const __m512i low = _mm512_dpbusd_epi32(start, q.half[half], x[2 + half]);
+            return add(_mm512_slli_epi32(high, 8), low);
+        }
+    }
+    // The sums of elements 0..15 or 16..31 of the blocks, by lane.
+    template <int bits>
+    static Sums half_sums(const Packed<bits>& x, int half) noexcept {
+        const __m512i ones = _mm512_set1_epi8(1);
+        const __m512i high =
+            _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, steps(x.steps[half]));
         if constexpr (bits == 8) {
             return high;
+        } else {
+            return _mm512_dpbusd_epi32(_mm512_slli_epi32(high, 8), ones, steps(x.steps[2 + half]));
         }
-        __m512i low = _mm512_dpbusd_epi32(start, q.half[0], _mm512_load_si512(x.low[0]));
-        low = _mm512_dpbusd_epi32(low, q.half[1], _mm512_load_si512(x.low[1]));
-        return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
-    }
-    template <int bits>
-    static Sums dot_half(Sums start, const Quants& q, const Packed& x, int half) noexcept {
-        const __m512i weights = q.half[half];
-        const __m512i highs = _mm512_load_si512(x.high[half]);
-        if constexpr (bits == 8) {
-            return _mm512_dpbusd_epi32(start, weights, highs);
-        }
-        const __m512i high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights, highs);
-        const __m512i low = _mm512_dpbusd_epi32(start, weights, _mm512_load_si512(x.low[half]));
-        return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
     }
     static F to_float(Sums x) noexcept { return _mm512_cvtepi32_ps(x); }
-    // The sums of a group whose other fields are filled.
-    template <int bits>
-    static void sum_lanes(Packed& x) noexcept {
-        const Quants ones = {{_mm512_set1_epi8(1), _mm512_set1_epi8(1)}};
-        const Sums first = dot_half<bits>(_mm512_setzero_si512(), ones, x, 0);
-        const Sums both = dot_half<bits>(first, ones, x, 1);
-        _mm512_store_si512(x.first_sum, first);
-        _mm512_store_si512(x.sum, both);
-        store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(both)));
-    }
-
     // Columns of nibbles.
     static constexpr int kNibbleHalves = 2; // summed at once
     using Column = __m512i;
@@ -445,37 +473,26 @@ private:
             _mm512_ternarylogic_epi32(q, nibble, bias, 0xea); // q & nibble | bias
         return _mm512_castsi512_ps(biased);
     }
-    static __m512i block_of_lane() noexcept {
-        return _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    }
-    // 16 elements of four blocks of 32: the first two blocks in the low nibbles, and the next pair
-    // of the high bits for each.
+    // 16 elements of each of four blocks of 32. Low bits: the low nibbles for the first two blocks
+    // and the high ones for the last two; high bits: the four pairs of 16 bytes, one for each
+    // block, moved to bits 4 and 5 (what comes from another byte is masked out).
     static __m512i join_q6_k(__m512i nibbles, const uint8_t* high) noexcept {
-        const __m512i down = _mm512_set_epi64(
-            0x0004000400040004,
-            0x0004000400040004,
-            0x0004000400040004,
-            0x0004000400040004,
-            0,
-            0,
-            0,
-            0
-        );
-        const __m512i up = _mm512_setr_epi32(4, 4, 4, 4, 2, 2, 2, 2, 0, 0, 0, 0, 30, 30, 30, 30);
-        const __m512i pairs =
-            _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(high)));
+        const __m512i down = _mm512_setr_epi32(0, 0, 4, 4, 0, 0, 4, 4, 0, 0, 4, 4, 0, 0, 4, 4);
+        const __m512i up = _mm512_setr_epi32(4, 2, 0, 30, 4, 2, 0, 30, 4, 2, 0, 30, 4, 2, 0, 30);
+        const __m512i of_lane = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+        const __m128i pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(high));
+        const __m512i pair_of_lane =
+            _mm512_permutexvar_epi32(of_lane, _mm512_castsi128_si512(pairs));
         const __m512i fours =
-            _mm512_and_si512(_mm512_srlv_epi16(nibbles, down), _mm512_set1_epi8(0x0f));
+            _mm512_and_si512(_mm512_srlv_epi32(nibbles, down), _mm512_set1_epi8(0x0f));
         // fours | (rotated & 0x30)
         return _mm512_ternarylogic_epi32(
-            fours, _mm512_rolv_epi32(pairs, up), _mm512_set1_epi8(0x30), 0xf8
+            fours, _mm512_rolv_epi32(pair_of_lane, up), _mm512_set1_epi8(0x30), 0xf8
         );
     }
-    template <int zero>
-    static __m512i minus_times(__m512i x) noexcept {
-        static_assert((zero & (zero - 1)) == 0);
-        const __m512i times = _mm512_slli_epi32(x, __builtin_ctz(zero));
-        return _mm512_sub_epi32(_mm512_setzero_si512(), times);
+    static __m128 sum_quarters(F x) noexcept {
+        const __m256 halves = _mm256_add_ps(low(x), high(x));
+        return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
     }
     static __m256 low(F x) noexcept { return _mm512_castps512_ps256(x); }
     static __m256 high(F x) noexcept { return _mm512_extractf32x8_ps(x, 1); }

@@ -16,22 +16,25 @@ struct Simd {
     static constexpr int kRowTileTokens = 2; // rows of floats for kTokenTile tokens
     static constexpr int kTokenTile = 4;
     static constexpr int kAxpyVectors = 4; // of columns for kTokenTile tokens
-    static constexpr int kPanelRows = 4;   // decoded rows for kPanelTokens tokens
-    static constexpr int kPanelTokens = 3;
+    static constexpr int kPanelRows = 4;   // decoded rows, which tiles of rows and tokens pass over
+    template <int>
+    static constexpr int kTileRows = 4;
+    template <int>
+    static constexpr int kTileTokens = 3;
 
     using F = float32x4_t;
     struct Bytes { // 32 x int8
         uint8x16_t v[2];
     };
     using Sums = int32x4_t;
-    struct Quants { // of one block: elements 0..15, then 16..31, signed
+    using Steps = int8x16_t; // of a group
+    struct Quants {          // of one block: elements 0..15, then 16..31, signed
         int8x16_t half[2];
     };
-    struct alignas(16) Packed {
-        int8_t high[2][16];
-        int8_t low[2][16];
-        float scale[4];
-        float minus_scaled_sum[4];
+    template <int bits>
+    struct alignas(16) Packed { // a group of blocks: bytes of elements 0..15 of each, then 16..31
+        int8_t steps[bits / 4][16]; // high bytes, then low bytes
+        int32_t sums[4];            // by lane
     };
     struct Doubles {
         float64x2_t v[2];
@@ -103,7 +106,11 @@ struct Simd {
         const uint8x16_t subtrahend = vdupq_n_u8(static_cast<uint8_t>(offset));
         return {{vsubq_u8(v.v[0], subtrahend), vsubq_u8(v.v[1], subtrahend)}};
     }
-    static F lanes(const float* p) noexcept { return vdupq_n_f32(p[0]); }
+    static constexpr int lane(int, int l) noexcept { return l; }
+    // One number in the lanes of its block: in all.
+    static F lanes(const float* p) noexcept { return vld1q_dup_f32(p); }
+    // That number.
+    static void store_blocks(float* p, F lanes) noexcept { vst1q_lane_f32(p, lanes, 0); }
     template <int zero>
     static Quants quants(const Bytes (&blocks)[1]) noexcept {
         const Bytes q = minus(blocks[0], zero);
@@ -114,14 +121,16 @@ struct Simd {
         const Bytes block[1] = {nibbles(p + 2)};
         return quants<8>(block);
     }
-    static F lanes_q4_0(const uint8_t* p) noexcept {
+    // The same of half precision.
+    template <int>
+    static F lanes_f16(const uint8_t* p) noexcept {
         return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(load_u16(p))));
     }
     // The integers of a block as floats, four a vector.
     template <int>
-    struct Steps {
+    struct QuantSteps {
         Quants q;
-        explicit Steps(const Quants& from) noexcept : q(from) {}
+        explicit QuantSteps(const Quants& from) noexcept : q(from) {}
         F at(int i) const noexcept {
             const int8x16_t bytes = q.half[i / 4];
             const int16x8_t words = i % 4 < 2 ? vmovl_s8(vget_low_s8(bytes)) : vmovl_high_s8(bytes);
@@ -130,12 +139,12 @@ struct Simd {
             );
         }
     };
-    using StepsQ4_0 = Steps<8>;
-    using StepsQ5_0 = Steps<16>;
-    using StepsQ8_0 = Steps<128>;
-    using StepsQ4K = Steps<0>;
-    using StepsQ5K = Steps<0>;
-    using StepsQ6K = Steps<32>;
+    using StepsQ4_0 = QuantSteps<8>;
+    using StepsQ5_0 = QuantSteps<16>;
+    using StepsQ8_0 = QuantSteps<128>;
+    using StepsQ4K = QuantSteps<0>;
+    using StepsQ5K = QuantSteps<0>;
+    using StepsQ6K = QuantSteps<32>;
     // Keeps the compiler from holding x in registers.
     template <typename T>
     static void keep_in_memory(T& x) noexcept {
@@ -153,37 +162,45 @@ struct Simd {
         out[0] = f16(load_u16(p));
     }
 
+    static Steps steps(const int8_t* p) noexcept { return vld1q_s8(p); }
+    static Sums load_sums(const int32_t* p) noexcept { return vld1q_s32(p); }
+    static void store_sums(int32_t* p, Sums x) noexcept { vst1q_s32(p, x); }
+    static Sums add(Sums a, Sums b) noexcept { return vaddq_s32(a, b); }
+    static Sums sub(Sums a, Sums b) noexcept { return vsubq_s32(a, b); }
     // Weights are signed already.
     template <int>
-    static Sums minus_zero(const Packed&, int = 0) noexcept {
+    static Sums minus_times(Sums) noexcept {
         return vdupq_n_s32(0);
     }
     // start + weights . activations of each lane's elements. A lane of weights of up to 6 bits is
     // below 2^24, hence exact as a float.
-    template <int, int bits>
-    static Sums dot(Sums start, const Quants& q, const Packed& x) noexcept {
-        return dot_half<bits>(dot_half<bits>(start, q, x, 0), q, x, 1);
+    template <int, int n_steps>
+    static Sums dot(Sums start, const Quants& q, const Steps (&x)[n_steps]) noexcept {
+        return dot_half(dot_half(start, q, x, 0), q, x, 1);
     }
-    template <int bits>
-    static Sums dot_half(Sums start, const Quants& q, const Packed& x, int half) noexcept {
-        if constexpr (bits == 8) {
-            return add_products(start, q.half[half], vld1q_s8(x.high[half]));
+    template <int n_steps>
+    static Sums dot_half(
+        Sums start, const Quants& q, const Steps (&x)[n_steps], int half
+    ) noexcept {
+        if constexpr (n_steps == 2) {
+            return add_products(start, q.half[half], x[half]);
+        } else {
+            const Sums high = add_products(vdupq_n_s32(0), q.half[half], x[half]);
+            return add_products(add(start, vshlq_n_s32(high, 8)), q.half[half], x[2 + half]);
         }
-        const int32x4_t zeros = vdupq_n_s32(0);
-        const int32x4_t high = add_products(zeros, q.half[half], vld1q_s8(x.high[half]));
-        return add_products(
-            vaddq_s32(start, vshlq_n_s32(high, 8)), q.half[half], vld1q_s8(x.low[half])
-        );
+    }
+    // The sums of elements 0..15 or 16..31 of the block, by lane.
+    template <int bits>
+    static Sums half_sums(const Packed<bits>& x, int half) noexcept {
+        const int8x16_t ones = vdupq_n_s8(1);
+        const Sums high = add_products(vdupq_n_s32(0), ones, steps(x.steps[half]));
+        if constexpr (bits == 8) {
+            return high;
+        } else {
+            return add_products(vshlq_n_s32(high, 8), ones, steps(x.steps[2 + half]));
+        }
     }
     static F to_float(Sums x) noexcept { return vcvtq_f32_s32(x); }
-    // The sums of a group whose other fields are filled.
-    template <int bits>
-    static void sum_lanes(Packed& x) noexcept {
-        const Quants ones = {{vdupq_n_s8(1), vdupq_n_s8(1)}};
-        const Sums sums = dot<0, bits>(vdupq_n_s32(0), ones, x);
-        store(x.minus_scaled_sum, mul(sub(zero(), load(x.scale)), to_float(sums)));
-    }
-
     // Columns of nibbles.
     static constexpr int kNibbleHalves = 2; // summed at once
     using Column = uint8x16_t;

@@ -41,9 +41,9 @@ struct Rows {
 // Inputs of a product: n_tokens vectors of length dim, row-major.
 struct Activations {
     const float* f32;        // (n_tokens, dim)
-    const std::byte* packed; // (n_tokens, packed_bytes(dim)) by pack() of the same table; nullptr
-                             // unless the weights are quantised
-    int bits;                // of the packed values: 16 or 8
+    const std::byte* packed; // (n_tokens, packed_bytes(dim, bits)) by pack() of the same table;
+                             // nullptr unless the weights are quantised
+    int bits; // of the packed values: 16 or 8
     int n_tokens;
     int dim;
 };
@@ -88,9 +88,9 @@ struct Ops {
     const char* name;                         // "scalar", "avx2", "avx512", "neon"
     std::array<TypeOps, kNWeightTypes> types; // by weight_index
 
-    // Bytes of one token's rounded activations, laid out as this table's kernels read them; dim is
-    // a multiple of 32. `out` of pack is aligned to 64 bytes.
-    size_t (*packed_bytes)(int dim);
+    // Bytes of one token's activations rounded to `bits`, laid out as this table's kernels read
+    // them; dim is a multiple of 32. `out` of pack is aligned to 64 bytes.
+    size_t (*packed_bytes)(int dim, int bits);
     void (*pack)(std::byte* out, const float* x, int n_tokens, int dim, int bits);
 
     void (*rms_norm)(float* out, const float* x, const float* weight, float eps, int n);

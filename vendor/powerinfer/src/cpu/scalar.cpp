@@ -30,7 +30,7 @@ Chunk chunk_at(const uint8_t* row, int column) noexcept {
 
 // Dot products.
 
-size_t packed_bytes(int dim) noexcept {
+size_t packed_bytes(int dim, int = 16) noexcept {
     return static_cast<size_t>(dim / kActivationBlock) * sizeof(RoundedBlock);
 }
 

@@ -45,30 +45,35 @@ constexpr size_t kResultBytes = 256 * 1024;
 // A block of a token.
 template <int bits>
 struct TokenBlock {
-    const int8_t* high[2]; // four steps at high[quad / 4] + quad % 4 * 4
-    const int8_t* low[2];
+    const Packed<bits>& group;
+    int block; // of the group
     float scale;
     int32_t start; // what stands for zero, times -(sum of the steps)
 
-    TokenBlock(const Packed* token, int block) noexcept {
-        const Packed& group = token[block / kGroupBlocks];
-        const int b = block % kGroupBlocks;
-        for (int half = 0; half < 2; ++half) {
-            high[half] = group.high[half] + 16 * b;
-            low[half] = group.low[half] + 16 * b;
-        }
-        scale = group.scale[4 * b];
+    TokenBlock(const PackedTokens<bits>& tokens, int t, int b) noexcept
+        : group(tokens.group(t, b / kGroupBlocks)), block(b % kGroupBlocks),
+          scale(tokens.scales_from(t, 0)[b]) {
         int32_t sum = 0;
-        for (int half = 0; half < 2; ++half) {
-            for (int j = 0; j < 16; ++j) {
-                sum += bits == 8 ? high[half][j] : 256 * high[half][j] + low[half][j];
+        for (int quad = 0; quad < kBlockQuads; ++quad) {
+            for (int k = 0; k < kQuad; ++k) {
+                const int high = *(step_bytes(quad, 0) + k);
+                sum += bits == 8 ? high : 256 * high + *(step_bytes(quad, kLow) + k);
             }
         }
         start = -8 * sum;
     }
-    static Column four(const int8_t* const (&bytes)[2], int quad) noexcept {
+    Column high(int quad) const noexcept { return four(quad, 0); }
+    Column low(int quad) const noexcept { return four(quad, kLow); }
+
+private:
+    static constexpr int kLow = bits == 8 ? 0 : 2; // the first vector of low bytes
+
+    const int8_t* step_bytes(int quad, int first) const noexcept {
+        return group.steps[first + quad / 4] + kQuad * Simd::lane(block, quad % 4);
+    }
+    Column four(int quad, int first) const noexcept {
         int32_t steps;
-        __builtin_memcpy(&steps, bytes[quad / 4] + quad % 4 * 4, sizeof steps);
+        __builtin_memcpy(&steps, step_bytes(quad, first), sizeof steps);
         return Simd::set4(steps);
     }
 };
@@ -92,8 +97,8 @@ template <int bits, typename Weights, typename Scales>
                 }
             }
             for (int quad = 0; quad < n_quads; ++quad) {
-                const Column high = TokenBlock<bits>::four(x.high, quad);
-                const Column low = TokenBlock<bits>::four(x.low, quad);
+                const Column high = x.high(quad);
+                const Column low = x.low(quad);
                 Column w[kHalves][4];
                 weights(w, part, first, quad);
 #pragma GCC unroll 2
@@ -188,13 +193,14 @@ void add_rows_many(
     int block,
     const Activations& x
 ) noexcept {
-    for (size_t t = 0; t < static_cast<size_t>(x.n_tokens); ++t) {
-        const TokenBlock<bits> token(packed_token(x, t), block);
+    const PackedTokens<bits> tokens(x.packed, x.dim);
+    for (int t = 0; t < x.n_tokens; ++t) {
+        const TokenBlock<bits> token(tokens, t, block);
         if (token.scale == 0.0f) {
             continue;
         }
         add_block<bits>(
-            out + t * out_stride,
+            out + static_cast<size_t>(t) * out_stride,
             token,
             n_quads,
             [&](Column(&w)[kHalves][4], int part, int first, int quad) {
@@ -223,11 +229,12 @@ void dot_tile_rows(
             out + t * out_stride + begin, 0, static_cast<size_t>(end - begin) * sizeof(float)
         );
     }
+    const PackedTokens<bits> tokens(x.packed, x.dim);
     ColumnsAhead ahead(w, n_blocks, begin, end);
     ColumnPanel panel;
     ColumnBlock block;
     for (int b = 0; b < n_blocks; ++b) {
-        const TokenBlock<bits> first(packed_token(x, 0), b);
+        const TokenBlock<bits> first(tokens, 0, b);
         block.find(w, b);
         if (block.n_quads == 0 || (x.n_tokens == 1 && first.scale == 0.0f)) {
             continue;

@@ -24,95 +24,83 @@ struct TileRows {
     const uint8_t* row[R];
     const uint8_t* later[R];
 
+    TileRows() = default;
     TileRows(const Rows& w, int first, int ahead) noexcept {
         for (int r = 0; r < R; ++r) {
             row[r] = row_at(w, first + r < w.n ? first + r : w.n - 1);
             later[r] = first + r + ahead < w.n ? row_at(w, first + r + ahead) : row[r];
         }
     }
+    TileRows<1> one(int r) const noexcept {
+        TileRows<1> tile;
+        tile.row[0] = row[r];
+        tile.later[0] = later[r];
+        return tile;
+    }
 };
 
 // out[0..n) = the sums of the first n of R vectors.
 template <int R>
-[[gnu::always_inline]] inline void store_sums(float* out, const F* v, int n = R) noexcept {
+[[gnu::always_inline]] inline void store_sums(float* out, const F (&v)[R], int n = R) noexcept {
     if constexpr (R % 4 == 0) {
-        if (n == R) {
-#pragma GCC unroll 8
+        if (n >= R) {
+#pragma GCC unroll 2
             for (int r = 0; r < R; r += 4) {
                 Simd::sums4(out + r, v[r], v[r + 1], v[r + 2], v[r + 3]);
             }
             return;
         }
     }
-    for (int r = 0; r < n; ++r) {
-        out[r] = Simd::sum(v[r]);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+        if (r < n) {
+            out[r] = Simd::sum(v[r]);
+        }
     }
 }
 
 // Quantised rows.
 
-template <bool kHasMin>
-struct GroupMin {};
+// What all rows need of the activations of T groups. Arrays of vectors, which the compiler keeps in
+// registers; it does not with arrays of structures.
+template <typename W, int bits, int T>
+struct TokenGroups {
+    Simd::Steps steps[T][bits / 4]; // two of high bytes, two of low bytes
+    Simd::Sums start[T][W::kHalves];
+    F minus_sums[W::kHasMin ? T : 1]; // scaled
 
-template <>
-struct GroupMin<true> {
-    F min;
-};
-
-// The weights of a group.
-template <typename W>
-struct Group : GroupMin<W::kHasMin> {
-    Simd::Quants q;
-    F scale[W::kHalves];
-};
-
-template <typename W>
-[[gnu::always_inline]] inline Group<W> decode_group(
-    const uint8_t* blocks, const typename W::Lanes& lanes, int g
-) noexcept {
-    Group<W> group;
-    group.q = W::quants(blocks, g);
-    for (int i = 0; i < W::kHalves; ++i) {
-        group.scale[i] = W::scale(lanes, g, i);
-    }
-    if constexpr (W::kHasMin) {
-        group.min = W::min(lanes, g);
-    }
-    return group;
-}
-
-// What all rows need of the activations of a group.
-template <typename W>
-struct TokenGroup {
-    const Packed& x;
-    F step;
-    Simd::Sums start[W::kHalves];
-
-    explicit TokenGroup(const Packed& packed) noexcept : x(packed), step(Simd::load(x.scale)) {
-        if constexpr (W::kHalves == 1) {
-            start[0] = Simd::minus_zero<W::kZero>(x);
-        } else {
-            start[0] = Simd::minus_zero<W::kZero>(x, 0);
-            start[1] = Simd::minus_zero<W::kZero>(x, 1);
+    // Slot t becomes group g of a token.
+    [[gnu::always_inline]] void set(
+        int t, const PackedTokens<bits>& in, int token, int g
+    ) noexcept {
+        const Packed<bits>& x = in.group(token, g);
+#pragma GCC unroll 4
+        for (int i = 0; i < bits / 4; ++i) {
+            steps[t][i] = Simd::steps(x.steps[i]);
         }
-    }
-    // sum + the products of the group, by lane.
-    template <int bits>
-    [[gnu::always_inline]] F add_to(F sum, const Group<W>& w) const noexcept {
+        const Simd::Sums sums = Simd::load_sums(x.sums);
         if constexpr (W::kHalves == 1) {
-            const F products = Simd::to_float(Simd::dot<W::kZero, bits>(start[0], w.q, x));
-            sum = Simd::fma(products, Simd::mul(w.scale[0], step), sum);
+            start[t][0] = Simd::minus_times<W::kZero>(sums);
         } else {
-#pragma GCC unroll 2
-            for (int half = 0; half < 2; ++half) {
-                const F products = Simd::to_float(Simd::dot_half<bits>(start[half], w.q, x, half));
-                sum = Simd::fma(products, Simd::mul(w.scale[half], step), sum);
-            }
+            const Simd::Sums first = Simd::load_sums(in.group_sums(token, g).first);
+            start[t][0] = Simd::minus_times<W::kZero>(first);
+            start[t][1] = Simd::minus_times<W::kZero>(Simd::sub(sums, first));
         }
         if constexpr (W::kHasMin) {
-            sum = Simd::fma(w.min, Simd::load(x.minus_scaled_sum), sum);
+            minus_sums[t] = Simd::load(in.group_sums(token, g).minus_scaled);
         }
-        return sum;
+    }
+    // sum + the products of half i of the group (of the group if W::kHalves is 1), by lane;
+    // `scales` are the products of the scales of weights and activations.
+    [[gnu::always_inline]] F add_products(int t, F sum, const Simd::Quants& q, F scales, int i)
+        const noexcept {
+        if constexpr (W::kHalves == 1) {
+            const Simd::Sums products = Simd::dot<W::kZero>(start[t][0], q, steps[t]);
+            return Simd::fma(Simd::to_float(products), scales, sum);
+        } else {
+            const Simd::Sums products = Simd::dot_half(start[t][i], q, steps[t], i);
+            return Simd::fma(Simd::to_float(products), scales, sum);
+        }
     }
 };
 
@@ -151,14 +139,10 @@ template <typename W, int R, typename Visit>
     }
 }
 
-inline const Packed* packed_token(const Activations& x, size_t token) noexcept {
-    return reinterpret_cast<const Packed*>(x.packed + token * packed_bytes(x.dim));
-}
-
 // One token.
 template <typename W, int bits, int R>
 void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x) {
-    const Packed* in = packed_token(x, 0);
+    const PackedTokens<bits> in(x.packed, x.dim);
     F acc[R];
     for (int r = 0; r < R; ++r) {
         acc[r] = Simd::zero();
@@ -170,11 +154,20 @@ void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x) {
             lanes[r] = W::lanes(blocks[r]);
         }
         for (int g = 0; g < kUnitGroups<W>; ++g) {
-            const TokenGroup<W> shared(in[group + g]);
+            const F token_scales = Simd::lanes(in.scales_from(0, group + g));
+            TokenGroups<W, bits, 1> token;
+            token.set(0, in, 0, group + g);
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r) {
-                acc[r] =
-                    shared.template add_to<bits>(acc[r], decode_group<W>(blocks[r], lanes[r], g));
+                const Simd::Quants q = W::quants(blocks[r], g);
+#pragma GCC unroll 2
+                for (int i = 0; i < W::kHalves; ++i) {
+                    const F products = Simd::mul(W::scale(lanes[r], g, i), token_scales);
+                    acc[r] = token.add_products(0, acc[r], q, products, i);
+                }
+                if constexpr (W::kHasMin) {
+                    acc[r] = Simd::fma(W::min(lanes[r], g), token.minus_sums[0], acc[r]);
+                }
             }
         }
     });
@@ -196,122 +189,215 @@ void dot_one(float* out, const Rows& w, const Activations& x) {
 
 // Many tokens: columns are taken in panels and tokens in blocks, so that the decoded panel stays in
 // the first cache and the activations of the block in the second.
-constexpr int kPanelColumns = 2048;
+constexpr int kPanelColumns = 1024;
 constexpr int kPanelGroups = kPanelColumns / 32 / kGroupBlocks;
 constexpr int kPanelRows = Simd::kPanelRows;
-constexpr int kPanelTokens = Simd::kPanelTokens;
 constexpr int kMaxBlockTokens = 60;
 constexpr size_t kBlockBytes = 512 * 1024;
 
-template <typename W>
-struct Panel {
-    Group<W> group[kPanelGroups][kPanelRows];
-    int n_groups;
+// Register tiles; what the weights need of a token counts too.
+template <typename W, int bits>
+constexpr int kTileRows = Simd::kTileRows<bits * W::kHalves>;
+template <typename W, int bits>
+constexpr int kTileTokens = Simd::kTileTokens<bits * W::kHalves>;
+
+constexpr int kPanelSpans = kPanelGroups / kSpanGroups;
+static_assert(kPanelGroups % kSpanGroups == 0);
+
+template <bool kHasMin>
+struct PanelMins {};
+
+template <>
+struct PanelMins<true> {
+    float min[kPanelGroups][kPanelRows][kGroupBlocks];
 };
 
-// sums[t][r] + the products of the panel, T tokens whose first groups are x[t].
-template <typename W, int bits, int T>
-[[gnu::noinline]] void multiply_panel(
-    F (*sums)[kPanelRows], const Panel<W>& panel, const Packed* const* x
+template <typename W>
+struct Panel : PanelMins<W::kHasMin> {
+    using SpanScales = float[kPanelRows][W::kHalves][Simd::kLanes]; // of kSpanGroups groups
+
+    Simd::Quants quants[kPanelGroups][kPanelRows];
+    alignas(F) SpanScales scales[kPanelSpans];
+    int n_groups;
+    bool is_first; // of the panels of its rows
+    bool is_last;
+};
+
+// Where the products of tokens and the rows of a panel go.
+struct PanelSums {
+    F (*unfinished)[kPanelRows]; // by token, between one panel and the next
+    float* out;                  // of the first token and row
+    size_t out_stride;
+    int n_rows; // that are wanted
+};
+
+// Adds the products of rows row .. row + R - 1 of the panel with tokens token .. token + T - 1.
+template <typename W, int bits, int R, int T>
+[[gnu::noinline]] void multiply_tile(
+    const PanelSums& sums,
+    const Panel<W>& panel,
+    int row,
+    const PackedTokens<bits>& tokens,
+    int token
 ) {
-    const Packed* in[T];
-    F acc[T][kPanelRows];
-#pragma GCC unroll 4
-    for (int t = 0; t < T; ++t) {
-        in[t] = x[t];
-#pragma GCC unroll 8
-        for (int r = 0; r < kPanelRows; ++r) {
-            acc[t][r] = sums[t][r];
-        }
-    }
-    for (int g = 0; g < panel.n_groups; ++g) {
+    const PackedTokens<bits> in = tokens.from(token, 0);
+    alignas(F) float scales[kPanelSpans][R][T][W::kHalves][Simd::kLanes];
+    for (int span = 0; span * kSpanGroups < panel.n_groups; ++span) {
 #pragma GCC unroll 4
         for (int t = 0; t < T; ++t) {
-            // Keeps the compiler from holding the weights of all rows in registers, of which it
-            // has not enough: they are operands from the first cache.
-            __asm__ volatile("" ::: "memory");
-            const TokenGroup<W> shared(in[t][g]);
+            const F of_token = Simd::load(in.scales_from(t, span * kSpanGroups));
 #pragma GCC unroll 8
-            for (int r = 0; r < kPanelRows; ++r) {
-                acc[t][r] = shared.template add_to<bits>(acc[t][r], panel.group[g][r]);
+            for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+                for (int i = 0; i < W::kHalves; ++i) {
+                    const F of_row = Simd::load(panel.scales[span][row + r][i]);
+                    Simd::store(scales[span][r][t][i], Simd::mul(of_row, of_token));
+                }
             }
         }
     }
+    F acc[T][R];
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) {
 #pragma GCC unroll 8
-        for (int r = 0; r < kPanelRows; ++r) {
-            sums[t][r] = acc[t][r];
+        for (int r = 0; r < R; ++r) {
+            acc[t][r] = panel.is_first ? Simd::zero() : sums.unfinished[token + t][row + r];
         }
+    }
+    for (int g = 0; g < panel.n_groups; ++g) {
+        const auto& group_scales = scales[g / kSpanGroups];
+        const int at = g % kSpanGroups * kGroupBlocks;
+        TokenGroups<W, bits, T> group;
+#pragma GCC unroll 4
+        for (int t = 0; t < T; ++t) {
+            group.set(t, in, t, g);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+            // Keeps the compiler from holding the weights of all rows in registers, of which it
+            // has not enough.
+            __asm__ volatile("" ::: "memory");
+            const Simd::Quants q = panel.quants[g][row + r];
+#pragma GCC unroll 4
+            for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 2
+                for (int i = 0; i < W::kHalves; ++i) {
+                    const F products = Simd::lanes(group_scales[r][t][i] + at);
+                    acc[t][r] = group.add_products(t, acc[t][r], q, products, i);
+                }
+                if constexpr (W::kHasMin) {
+                    const F min = Simd::lanes(panel.min[g][row + r]);
+                    acc[t][r] = Simd::fma(min, group.minus_sums[t], acc[t][r]);
+                }
+            }
+        }
+    }
+    float* out = sums.out + static_cast<size_t>(token) * sums.out_stride + row;
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+        if (panel.is_last) {
+            store_sums<R>(out, acc[t], sums.n_rows - row);
+            out += sums.out_stride;
+        } else {
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) {
+                sums.unfinished[token + t][row + r] = acc[t][r];
+            }
+        }
+    }
+}
+
+template <typename W, int bits>
+void multiply_panel(
+    const PanelSums& sums, const Panel<W>& panel, const PackedTokens<bits>& tokens, int n_tokens
+) {
+    constexpr int R = kTileRows<W, bits>;
+    constexpr int T = kTileTokens<W, bits>;
+    static_assert(kPanelRows % R == 0);
+    int t = 0;
+    for (; t + T <= n_tokens; t += T) {
+        for (int row = 0; row < kPanelRows; row += R) {
+            multiply_tile<W, bits, R, T>(sums, panel, row, tokens, t);
+        }
+    }
+    for (; t < n_tokens; ++t) {
+        multiply_tile<W, bits, kPanelRows, 1>(sums, panel, 0, tokens, t);
     }
 }
 
 template <typename W>
 void decode_panel(Panel<W>& panel, const TileRows<kPanelRows>& rows, int begin, int end) {
-    panel.n_groups = 0;
-    for_units<W, kPanelRows>(rows, begin, end, [&](const auto& blocks, int group) {
-        for (int r = 0; r < kPanelRows; ++r) {
-            const typename W::Lanes lanes = W::lanes(blocks[r]);
+    constexpr int kUnit = W::kUnit;
+    panel.n_groups = (end - begin + kUnit - 1) / kUnit * kUnitGroups<W>;
+    // The last span may have scales that no group fills.
+    if (panel.n_groups % kSpanGroups != 0) {
+        __builtin_memset(panel.scales[panel.n_groups / kSpanGroups], 0, sizeof panel.scales[0]);
+    }
+    for (int r = 0; r < kPanelRows; ++r) {
+        for_units<W, 1>(rows.one(r), begin, end, [&](const auto& blocks, int group) {
+            const typename W::Lanes lanes = W::lanes(blocks[0]);
+#pragma GCC unroll 8
             for (int g = 0; g < kUnitGroups<W>; ++g) {
-                panel.group[group + g][r] = decode_group<W>(blocks[r], lanes, g);
+                const int span = (group + g) / kSpanGroups;
+                const int at = (group + g) % kSpanGroups * kGroupBlocks;
+                panel.quants[group + g][r] = W::quants(blocks[0], g);
+                for (int i = 0; i < W::kHalves; ++i) {
+                    Simd::store_blocks(panel.scales[span][r][i] + at, W::scale(lanes, g, i));
+                }
+                if constexpr (W::kHasMin) {
+                    Simd::store_blocks(panel.min[group + g][r], W::min(lanes, g));
+                }
             }
-        }
-        panel.n_groups = group + kUnitGroups<W>;
-    });
+        });
+    }
 }
 
-// n_tokens <= kMaxBlockTokens tokens from `token` on, kPanelRows rows of which n are wanted.
+// All columns of kPanelRows rows, n_tokens <= kMaxBlockTokens.
 template <typename W, int bits>
 void dot_tile_many(
     float* out,
     size_t out_stride,
+    int n_rows,
     const TileRows<kPanelRows>& rows,
-    int n,
-    const Activations& x,
-    size_t token,
+    int dim,
+    const PackedTokens<bits>& tokens,
     int n_tokens
 ) {
     Panel<W> panel;
-    F sums[kMaxBlockTokens][kPanelRows];
-    const Packed* in[kMaxBlockTokens];
-    for (int t = 0; t < n_tokens; ++t) {
-        in[t] = packed_token(x, token + static_cast<size_t>(t));
-        for (int r = 0; r < kPanelRows; ++r) {
-            sums[t][r] = Simd::zero();
-        }
-    }
-    for (int begin = 0; begin < x.dim; begin += kPanelColumns) {
-        const int end = x.dim - begin < kPanelColumns ? x.dim : begin + kPanelColumns;
+    F unfinished[kMaxBlockTokens][kPanelRows];
+    for (int begin = 0; begin < dim; begin += kPanelColumns) {
+        const int end = dim - begin < kPanelColumns ? dim : begin + kPanelColumns;
+        panel.is_first = begin == 0;
+        panel.is_last = end == dim;
         decode_panel(panel, rows, begin, end);
-        int t = 0;
-        for (; t + kPanelTokens <= n_tokens; t += kPanelTokens) {
-            multiply_panel<W, bits, kPanelTokens>(sums + t, panel, in + t);
-        }
-        for (; t < n_tokens; ++t) {
-            multiply_panel<W, bits, 1>(sums + t, panel, in + t);
-        }
-        for (t = 0; t < n_tokens; ++t) {
-            in[t] += kPanelGroups;
-        }
-    }
-    for (int t = 0; t < n_tokens; ++t) {
-        store_sums<kPanelRows>(out + (token + static_cast<size_t>(t)) * out_stride, sums[t], n);
+        multiply_panel<W, bits>(
+            {unfinished, out, out_stride, n_rows},
+            panel,
+            tokens.from(0, begin / kPanelColumns * kPanelGroups),
+            n_tokens
+        );
     }
 }
 
 template <typename W, int bits>
 void dot_many(float* out, size_t out_stride, const Rows& w, const Activations& x) {
-    const auto fitting = static_cast<int>(kBlockBytes / packed_bytes(x.dim));
+    const auto fitting = static_cast<int>(kBlockBytes / packed_bytes<bits>(x.dim));
     const int wanted = fitting < kMaxBlockTokens ? fitting : kMaxBlockTokens;
-    const int block = wanted < kPanelTokens ? kPanelTokens : wanted / kPanelTokens * kPanelTokens;
+    constexpr int T = kTileTokens<W, bits>;
+    const int block = wanted < T ? T : wanted / T * T;
     const int ahead = rows_ahead(w, kPanelRows);
+    const PackedTokens<bits> tokens(x.packed, x.dim);
     for (int t = 0; t < x.n_tokens; t += block) {
         const int n_tokens = x.n_tokens - t < block ? x.n_tokens - t : block;
         for (int i = 0; i < w.n; i += kPanelRows) {
-            const int n = w.n - i < kPanelRows ? w.n - i : kPanelRows;
-            const TileRows<kPanelRows> rows(w, i, ahead);
             dot_tile_many<W, bits>(
-                out + i, out_stride, rows, n, x, static_cast<size_t>(t), n_tokens
+                out + static_cast<size_t>(t) * out_stride + i,
+                out_stride,
+                w.n - i,
+                TileRows<kPanelRows>(w, i, ahead),
+                x.dim,
+                tokens.from(t, 0),
+                n_tokens
             );
         }
     }

@@ -97,7 +97,7 @@ struct Weight32 {
         return Simd::quants<zero>(q);
     }
     using Lanes = F;
-    static Lanes lanes(const uint8_t* unit) noexcept { return Simd::lanes(scales(unit).d); }
+    static Lanes lanes(const uint8_t* unit) noexcept { return Simd::lanes_f16<block_bytes>(unit); }
     static F scale(Lanes d, int, int) noexcept { return d; }
 };
 
@@ -120,7 +120,6 @@ struct WeightQ4_0 : Weight32<18, 8, decode_q4_0, Simd::StepsQ4_0> {
     static Simd::Quants quants(const uint8_t* unit, int) noexcept {
         return Simd::quants_q4_0(unit);
     }
-    static F lanes(const uint8_t* unit) noexcept { return Simd::lanes_q4_0(unit); }
 };
 using WeightQ5_0 = Weight32<22, 16, decode_q5_0, Simd::StepsQ5_0>;
 struct WeightQ8_0 : Weight32<34, 128, decode_q8_0, Simd::StepsQ8_0> {

@@ -47,13 +47,6 @@ struct SimdX86 {
     static void finish(V& x) noexcept {
         __asm__ volatile("" : "+v"(x) : : "memory");
     }
-    static float sum8(__m256 x) noexcept {
-        return sum4(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)));
-    }
-    static float sum4(__m128 x) noexcept {
-        const __m128 two = _mm_add_ps(x, _mm_movehl_ps(x, x));
-        return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-    }
     static double sum4(__m256d x) noexcept {
         const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
         return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));

@@ -114,10 +114,10 @@ ActiveSet select_by_columns(Compute& compute, const Matrix& fc2, float* hidden, 
     });
     const cpu::Activations h = make_activations(compute, hidden, n_tokens, fc2.cols, true);
     Selection selection(compute, fc2.rows, n_tokens);
-    // Long runs of a column are read fastest: two pieces for each thread.
+    // Long runs of a column are read fastest: one piece for each thread.
     const int64_t n_groups = fc2.rows / kColumnRows;
-    const int64_t n_pieces = 2 * int64_t{compute.pool.n_threads()};
-    const int64_t grain = (n_groups + n_pieces - 1) / n_pieces * kColumnRows;
+    const int n_threads = compute.pool.n_threads();
+    const int64_t grain = (n_groups + n_threads - 1) / n_threads * kColumnRows;
     compute.pool.parallel_for(fc2.rows, grain, [&](int64_t begin, int64_t end, int) {
         compute.ops.dot_columns(
             compute.scratch.neurons.data(),

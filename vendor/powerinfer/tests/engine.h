@@ -67,6 +67,7 @@ struct Options {
     uint32_t n_ctx = 0;
     uint32_t n_batch = 512;
     uint32_t kv_dtype = 0;
+    uint32_t activation_bits = 16;
     uint32_t audit = 0;
     const pi_rates* rates = nullptr;
     const pi_layer_plan* layer_plans = nullptr;
@@ -80,6 +81,7 @@ inline Context context(const pi_model* model, const Options& wanted = {}) {
     options.n_ctx = wanted.n_ctx;
     options.n_batch = wanted.n_batch;
     options.kv_dtype = wanted.kv_dtype;
+    options.activation_bits = wanted.activation_bits;
     options.audit = wanted.audit;
     options.rates = wanted.rates;
     options.layer_plans = wanted.layer_plans;

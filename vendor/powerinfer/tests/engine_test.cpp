@@ -120,14 +120,20 @@ void any_number_of_threads_gives_the_same_bits() {
             const engine::File file = file_of(shape);
             for (const pi_strategy strategy : {PI_STRATEGY_EXACT, PI_STRATEGY_PREDICTOR}) {
                 const engine::Model model = engine::load(file.get(), strategy);
-                const auto wanted = run(model.get());
-                for (const uint32_t n_threads : {2U, 3U, 7U}) {
-                    CHECK_MSG(
-                        run(model.get(), {.n_threads = n_threads}) == wanted,
-                        "%s, %u threads",
-                        family,
-                        n_threads
-                    );
+                for (const uint32_t bits : {16U, 8U}) {
+                    const auto wanted = run(model.get(), {.activation_bits = bits});
+                    for (const uint32_t n_threads : {2U, 3U, 7U}) {
+                        const engine::Options options{
+                            .n_threads = n_threads, .activation_bits = bits
+                        };
+                        CHECK_MSG(
+                            run(model.get(), options) == wanted,
+                            "%s, %u bits, %u threads",
+                            family,
+                            bits,
+                            n_threads
+                        );
+                    }
                 }
             }
         }

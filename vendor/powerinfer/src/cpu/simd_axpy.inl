@@ -110,11 +110,6 @@ template <typename W, int N, int kChunks, int kStep>
     }
 }
 
-template <typename W>
-size_t bytes_of(int columns) noexcept {
-    return static_cast<size_t>((columns + W::kBlock - 1) / W::kBlock) * W::kBlockBytes;
-}
-
 // acc[column..) += N terms, as often as kChunks chunks of 32 fit below n. The rows of n_next later
 // terms are asked for. Returns the first column that is left.
 template <typename W, int N, int kChunks, int kStep>

@@ -12,9 +12,11 @@ namespace {
 // Rows are asked for this far ahead: far enough for the memory, near enough for the first cache.
 constexpr size_t kAheadBytes = 8 * 1024;
 
-int rows_ahead(const Rows& w, int tile) noexcept {
-    const auto tiles = static_cast<int>(kAheadBytes / (w.stride_bytes * static_cast<size_t>(tile)));
-    return (tiles + 1) * tile;
+// Of whole tiles; a row has `columns` elements.
+template <typename W>
+int rows_ahead(int columns, int tile) noexcept {
+    const size_t tile_bytes = bytes_of<W>(columns) * static_cast<size_t>(tile);
+    return (static_cast<int>(kAheadBytes / tile_bytes) + 1) * tile;
 }
 
 // The rows of a tile and the rows that are read some tiles later. Beyond the last row they are the
@@ -177,7 +179,7 @@ void dot_tile_one(float* out, const TileRows<R>& rows, const Activations& x) {
 template <typename W, int bits>
 void dot_one(float* out, const Rows& w, const Activations& x) {
     constexpr int R = Simd::kRowTile;
-    const int ahead = rows_ahead(w, R);
+    const int ahead = rows_ahead<W>(x.dim, R);
     int i = 0;
     for (; i + R <= w.n; i += R) {
         dot_tile_one<W, bits, R>(out + i, TileRows<R>(w, i, ahead), x);
@@ -385,7 +387,7 @@ void dot_many(float* out, size_t out_stride, const Rows& w, const Activations& x
     const int wanted = fitting < kMaxBlockTokens ? fitting : kMaxBlockTokens;
     constexpr int T = kTileTokens<W, bits>;
     const int block = wanted < T ? T : wanted / T * T;
-    const int ahead = rows_ahead(w, kPanelRows);
+    const int ahead = rows_ahead<W>(x.dim, kPanelRows);
     const PackedTokens<bits> tokens(x.packed, x.dim);
     for (int t = 0; t < x.n_tokens; t += block) {
         const int n_tokens = x.n_tokens - t < block ? x.n_tokens - t : block;
@@ -486,7 +488,7 @@ void dot_tile_floats(
 // All rows for T tokens.
 template <typename W, int R, int T>
 void dot_tokens(float* out, size_t out_stride, const Rows& w, const Activations& x, size_t token) {
-    const int ahead = rows_ahead(w, R);
+    const int ahead = rows_ahead<W>(x.dim, R);
     int i = 0;
     for (; i + R <= w.n; i += R) {
         dot_tile_floats<W, R, T>(out + i, out_stride, TileRows<R>(w, i, ahead), x, token);

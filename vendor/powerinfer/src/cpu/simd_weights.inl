@@ -269,6 +269,12 @@ struct SelectQ6K<S> {
     using Type = WideQ6K<S>;
 };
 
+// Of the first columns of a row.
+template <typename W>
+size_t bytes_of(int columns) noexcept {
+    return static_cast<size_t>((columns + W::kBlock - 1) / W::kBlock) * W::kBlockBytes;
+}
+
 inline const uint8_t* row_at(const Rows& w, int i) noexcept {
     const auto row = static_cast<size_t>(w.ids != nullptr ? w.ids[i] : i);
     return reinterpret_cast<const uint8_t*>(w.data) + row * w.stride_bytes;

@@ -284,12 +284,10 @@ void Model::choose_layout() {
         if (layer.down_t.data == nullptr || strategy_ == Strategy::dense) {
             continue;
         }
-        // All rows of the first matrix are read where the predictor does not choose them.
-        if (strategy_ != Strategy::predictor && is_gated) {
-            bundle(std::array{&layer.up, &layer.down_t});
-        } else if (strategy_ == Strategy::predictor && is_gated) {
+        // All rows of the first matrix are read where no predictor chooses them.
+        if (may_predict() && is_gated) {
             bundle(std::array{&layer.gate, &layer.up, &layer.down_t});
-        } else if (strategy_ == Strategy::predictor) {
+        } else if (may_predict() || is_gated) {
             bundle(std::array{&layer.up, &layer.down_t});
         }
     }

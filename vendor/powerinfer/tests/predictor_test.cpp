@@ -4,6 +4,7 @@
 #include "columns.h"
 #include "ffn.h"
 #include "predictor.h"
+#include "resident_model.h"
 #include "temporary_directory.h"
 #include "tiny_model.h"
 #include "twin.h"
@@ -31,17 +32,6 @@ test::TinyShape shape_of(DType type, int hidden_dim, int rank) {
     shape.hidden_dim = hidden_dim;
     shape.rank = rank;
     return shape;
-}
-
-std::shared_ptr<const Model> load(
-    const std::string& path, Repack repack, Strategy strategy = Strategy::predictor
-) {
-    auto file = std::make_shared<const GgufFile>(GgufFile::open(path));
-    auto weights = std::make_shared<Weights>(file, WeightOptions{.repack = repack});
-    auto model =
-        std::make_shared<const Model>(weights, ModelOptions{strategy, std::nullopt, Log{}});
-    weights->make_resident(model->layout(), [](uint64_t, uint64_t) { return true; }, Log{});
-    return model;
 }
 
 struct Predicted {
@@ -82,20 +72,6 @@ std::string write(DType type, int hidden_dim, int rank) {
     );
 }
 
-void copied_predictors_of_whole_groups_are_by_columns() {
-    const auto is_by_columns = [](const Model& model) {
-        return model.layer(0).fc2.is_by_columns && model.layer(1).fc2.is_by_columns;
-    };
-    const std::string path = write(DType::q4_0, 640, 96);
-    CHECK(is_by_columns(*load(path, Repack::always)));
-    CHECK(!is_by_columns(*load(path, Repack::never)));
-    CHECK(is_by_columns(*load(path, Repack::always, Strategy::automatic)));
-    CHECK(!is_by_columns(*load(path, Repack::always, Strategy::exact)));
-    for (const auto& [type, hidden_dim] : {std::pair{DType::q4_0, 96}, {DType::q8_0, 128}}) {
-        CHECK(!is_by_columns(*load(write(type, hidden_dim, 64), Repack::always)));
-    }
-}
-
 // The same, but for those whose scores are as near to the threshold of 0 as `rounding`.
 void check_candidates(const Predicted& rows, const Predicted& columns, float rounding) {
     std::vector<int32_t> doubtful;
@@ -119,8 +95,8 @@ void check_candidates(const Predicted& rows, const Predicted& columns, float rou
 
 void check_rows_and_columns(int hidden_dim, int rank) {
     const std::string path = write(DType::q4_0, hidden_dim, rank);
-    const auto mapped = load(path, Repack::never);
-    const auto copied = load(path, Repack::always);
+    const auto mapped = test::load_resident(path, Repack::never);
+    const auto copied = test::load_resident(path, Repack::always);
     for (const int n_tokens : {1, 2, 7}) {
         for (const int bits : {16, 8}) {
             const auto input = random_input(*mapped, n_tokens, 1);
@@ -154,7 +130,7 @@ void by_columns_and_by_rows_select_the_same() {
 
 void selections_are_the_scores_that_reach_the_threshold() {
     for (const Repack repack : {Repack::never, Repack::always}) {
-        const auto model = load(write(DType::q4_0, 640, 96), repack);
+        const auto model = test::load_resident(write(DType::q4_0, 640, 96), repack);
         for (const int n_tokens : {1, 3}) {
             const auto input = random_input(*model, n_tokens, 2);
             for (const int n_threads : {1, 2, 4}) {
@@ -176,7 +152,7 @@ void selections_are_the_scores_that_reach_the_threshold() {
 }
 
 void scores_do_not_depend_on_threads_or_other_tokens() {
-    const auto model = load(write(DType::q4_0, 640, 96), Repack::always);
+    const auto model = test::load_resident(write(DType::q4_0, 640, 96), Repack::always);
     const auto input = random_input(*model, 5, 3);
     const Predicted together = run(*model, input, 5, 1);
     CHECK(run(*model, input, 5, 3).scores == together.scores);
@@ -198,8 +174,8 @@ void scores_do_not_depend_on_threads_or_other_tokens() {
 
 // All of fc1; of fc2 by rows all, by columns those of units that are positive.
 void only_what_is_read_is_counted() {
-    const auto mapped = load(write(DType::q4_0, 640, 96), Repack::never);
-    const auto copied = load(write(DType::q4_0, 640, 96), Repack::always);
+    const auto mapped = test::load_resident(write(DType::q4_0, 640, 96), Repack::never);
+    const auto copied = test::load_resident(write(DType::q4_0, 640, 96), Repack::always);
     const auto input = random_input(*mapped, 1, 4);
     const Layer& layer = copied->layer(1);
     const uint64_t all = layer.fc1.n_bytes() + layer.fc2.n_bytes();
@@ -212,7 +188,7 @@ void only_what_is_read_is_counted() {
 }
 
 void a_layer_without_positive_units_has_scores_of_zero() {
-    const auto model = load(write(DType::q4_0, 640, 96), Repack::always);
+    const auto model = test::load_resident(write(DType::q4_0, 640, 96), Repack::always);
     const std::vector<float> input(static_cast<size_t>(model->config().dim), 0.0F);
     const Predicted found = run(*model, input, 1, 2);
     CHECK(std::all_of(found.scores.begin(), found.scores.end(), [](float s) { return s == 0.0F; }));
@@ -223,7 +199,6 @@ void a_layer_without_positive_units_has_scores_of_zero() {
 } // namespace
 
 int main() {
-    CHECK_RUN(copied_predictors_of_whole_groups_are_by_columns);
     CHECK_RUN(by_columns_and_by_rows_select_the_same);
     CHECK_RUN(selections_are_the_scores_that_reach_the_threshold);
     CHECK_RUN(scores_do_not_depend_on_threads_or_other_tokens);

@@ -820,7 +820,7 @@ const _: () = {
 unsafe extern "C" {
     /// The PI_ABI_VERSION that the library was built with.
     pub fn pi_abi_version() -> u32;
-    /// Name of the CPU operators in use: "scalar", "avx2", "avx512", "neon".
+    /// Name of the CPU operators in use: "scalar", "avx2", "avx512", "neon", "neon-dotprod".
     pub fn pi_cpu_name() -> *const ::core::ffi::c_char;
     pub fn pi_error_get_kind(error: *const pi_error) -> pi_error_kind;
     /// Valid until the error is freed.

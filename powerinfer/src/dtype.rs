@@ -108,7 +108,7 @@ pub fn measure_read_bandwidth(threads: u32, bytes: usize) -> Result<f64, Error> 
     Ok(ffi::measure_read_bandwidth(threads, bytes)?)
 }
 
-/// Name of the CPU operators in use: `scalar`, `avx2`, `avx512`, `neon`.
+/// Name of the CPU operators in use: `scalar`, `avx2`, `avx512`, `neon`, `neon-dotprod`.
 pub fn cpu_name() -> &'static str {
     ffi::cpu_name()
 }

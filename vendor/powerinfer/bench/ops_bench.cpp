@@ -237,7 +237,11 @@ int main(int argc, char** argv) {
     bench.fill(DType::f16);
     bench.read();
     for (const Ops* ops :
-         {&cpu::scalar_ops(), cpu::avx2_ops(), cpu::avx512_ops(), cpu::neon_ops()}) {
+         {&cpu::scalar_ops(),
+          cpu::avx2_ops(),
+          cpu::avx512_ops(),
+          cpu::neon_ops(),
+          cpu::neon_dotprod_ops()}) {
         if (ops == nullptr || !chosen(argc, argv, 1, ops->name)) {
             continue;
         }

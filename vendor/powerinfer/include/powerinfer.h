@@ -33,7 +33,7 @@ extern "C" {
 #define PI_ABI_VERSION 1u
 /* The PI_ABI_VERSION that the library was built with. */
 PI_API uint32_t pi_abi_version(void);
-/* Name of the CPU operators in use: "scalar", "avx2", "avx512", "neon". */
+/* Name of the CPU operators in use: "scalar", "avx2", "avx512", "neon", "neon-dotprod". */
 PI_API const char* pi_cpu_name(void);
 
 /* ---- errors ---- */

@@ -28,7 +28,8 @@ inline std::vector<const Ops*> tables() {
          {&powerinfer::cpu::scalar_ops(),
           powerinfer::cpu::avx2_ops(),
           powerinfer::cpu::avx512_ops(),
-          powerinfer::cpu::neon_ops()}) {
+          powerinfer::cpu::neon_ops(),
+          powerinfer::cpu::neon_dotprod_ops()}) {
         if (ops != nullptr) {
             found.push_back(ops);
         }

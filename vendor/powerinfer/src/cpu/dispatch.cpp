@@ -7,6 +7,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace powerinfer::cpu {
@@ -47,8 +51,40 @@ bool has_avx512() noexcept {
 
 #endif
 
+#if defined(__ARM_FEATURE_DOTPROD)
+
+bool has_dotprod() noexcept {
+    return true; // the whole program was compiled for such processors
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+bool has_dotprod() noexcept {
+    constexpr unsigned long kAsimdDp = 1ul << 20; // HWCAP_ASIMDDP, which not every libc defines
+    return (getauxval(AT_HWCAP) & kAsimdDp) != 0;
+}
+
+#elif defined(__aarch64__) && defined(__APPLE__)
+
+bool has_dotprod() noexcept {
+    int value = 0;
+    size_t size = sizeof value;
+    const int status = sysctlbyname("hw.optional.arm.FEAT_DotProd", &value, &size, nullptr, 0);
+    return status == 0 && value != 0;
+}
+
+#else
+
+bool has_dotprod() noexcept {
+    return false;
+}
+
+#endif
+
 const Ops& ops_named(const char* name) {
-    const Ops* const tables[] = {&scalar_ops(), avx2_ops(), avx512_ops(), neon_ops()};
+    const Ops* const tables[] = {
+        &scalar_ops(), avx2_ops(), avx512_ops(), neon_ops(), neon_dotprod_ops()
+    };
     std::string available;
     for (const Ops* ops : tables) {
         if (ops == nullptr) {
@@ -83,12 +119,16 @@ const Ops* neon_ops() noexcept {
     return kNeonTable; // part of every 64-bit Arm
 }
 
+const Ops* neon_dotprod_ops() noexcept {
+    return has_dotprod() ? kNeonDotprodTable : nullptr;
+}
+
 const Ops& best_ops() {
     const char* name = std::getenv("POWERINFER_CPU");
     if (name != nullptr && *name != '\0') {
         return ops_named(name);
     }
-    for (const Ops* ops : {avx512_ops(), avx2_ops(), neon_ops()}) {
+    for (const Ops* ops : {avx512_ops(), avx2_ops(), neon_dotprod_ops(), neon_ops()}) {
         if (ops != nullptr) {
             return *ops;
         }

@@ -43,7 +43,7 @@ struct Activations {
     const float* f32;        // (n_tokens, dim)
     const std::byte* packed; // (n_tokens, packed_bytes(dim, bits)) by pack() of the same table;
                              // nullptr unless the weights are quantised
-    int bits; // of the packed values: 16 or 8
+    int bits;                // of the packed values: 16 or 8
     int n_tokens;
     int dim;
 };
@@ -85,7 +85,7 @@ struct Columns {
 inline constexpr int kNWeightTypes = 9;
 
 struct Ops {
-    const char* name;                         // "scalar", "avx2", "avx512", "neon"
+    const char* name;                         // "scalar", "avx2", "avx512", "neon", "neon-dotprod"
     std::array<TypeOps, kNWeightTypes> types; // by weight_index
 
     // Bytes of one token's activations rounded to `bits`, laid out as this table's kernels read
@@ -136,8 +136,10 @@ const Ops& scalar_ops() noexcept;
 const Ops* avx2_ops() noexcept;
 const Ops* avx512_ops() noexcept;
 const Ops* neon_ops() noexcept;
-// The best of the above. The environment variable POWERINFER_CPU=scalar|avx2|avx512|neon overrides
-// it (for tests and bug reports); an unknown or unavailable name throws Error(unsupported).
+const Ops* neon_dotprod_ops() noexcept;
+// The best of the above. The environment variable POWERINFER_CPU, set to the name of a table,
+// overrides it (for tests and bug reports); an unknown or unavailable name throws
+// Error(unsupported).
 const Ops& best_ops();
 
 } // namespace powerinfer::cpu

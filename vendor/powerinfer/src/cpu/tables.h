@@ -10,5 +10,6 @@ namespace powerinfer::cpu {
 extern const Ops* const kAvx2Table;
 extern const Ops* const kAvx512Table;
 extern const Ops* const kNeonTable;
+extern const Ops* const kNeonDotprodTable;
 
 } // namespace powerinfer::cpu

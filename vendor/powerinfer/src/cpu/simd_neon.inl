@@ -1,5 +1,5 @@
-// What the NEON tables share: all but Products::add(sums, a, b), which returns sums[l] + the products
-// of bytes 4l..4l+3.
+// What the NEON tables share: all but Products::add(sums, a, b), which returns sums[l] + the
+// products of bytes 4l..4l+3.
 #pragma once
 
 #include "blocks.h"

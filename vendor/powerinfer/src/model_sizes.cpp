@@ -11,9 +11,9 @@ namespace {
 constexpr uint64_t kMiB = 1U << 20;
 
 // The context of a device: the driver's own structures, and the code of the kernels and its stacks.
-// 300 to 520 MiB on today's cards, and no call tells it in advance.
+// No call tells it in advance: an estimate, to be replaced by the largest that is measured.
 constexpr uint64_t kDeviceContext = 512 * kMiB;
-// The workspace of cuBLAS, 32 MiB on the largest cards, and the captured graphs of a step.
+// Likewise, for the workspace of cuBLAS and the captured graphs of a step.
 constexpr uint64_t kWorkspace = 64 * kMiB;
 // Dequantised weights, of which prompts are multiplied one tile after the other.
 constexpr uint64_t kTile = 64 * kMiB;

@@ -51,6 +51,27 @@ pub const PI_OUTPUT_NONE: pi_output = 0;
 pub const PI_OUTPUT_LOGITS: pi_output = 1;
 /// dim floats: the normed last residual, for embeddings
 pub const PI_OUTPUT_HIDDEN: pi_output = 2;
+/// none was given
+pub const PI_GPU_INDEX_NONE: u32 = 0;
+/// made for this model and these counts, if any were given
+pub const PI_GPU_INDEX_USED: u32 = 1;
+/// used; it does not say what it was made for
+pub const PI_GPU_INDEX_FOREIGN: u32 = 2;
+/// made for another model or other counts: neurons were chosen
+pub const PI_GPU_INDEX_STALE: u32 = 3;
+/// with its norms
+pub const PI_PART_ATTENTION: u32 = 0;
+pub const PI_PART_KV_CACHE: u32 = 1;
+pub const PI_PART_PREDICTOR: u32 = 2;
+/// with the bias of the down projection
+pub const PI_PART_FFN_NORM: u32 = 3;
+/// with its norm; of a tied one a copy
+pub const PI_PART_OUTPUT: u32 = 4;
+/// rows of gate, up and down, and the bias of up
+pub const PI_PART_NEURONS: u32 = 5;
+/// always on the host
+pub const PI_PART_EMBEDDING: u32 = 6;
+pub const PI_N_PARTS: u32 = 7;
 #[repr(C)]
 #[derive(Debug)]
 pub struct pi_error {
@@ -817,6 +838,241 @@ const _: () = {
         "Offset of field: pi_layer_stats::neurons_active",
     ][::core::mem::offset_of!(pi_layer_stats, neurons_active) - 24usize];
 };
+/** ---- placement ----
+
+ What of a model goes to a device with little memory, planned in exact bytes before anything is
+ allocated. Needs neither a device nor the weights. Placed in this order, until the first that
+ does not fit: of each layer attention, norms and KV cache together; predictors; norms of the
+ feed-forward; the output; groups of neurons, those with most activations first. A larger budget
+ only adds to a plan, and no plan is larger than its budget.*/
+#[repr(C)]
+#[derive(Debug)]
+pub struct pi_placement {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct pi_placement_options {
+    pub struct_size: u32,
+    /// as in pi_context_options, like the next three
+    pub n_ctx: u32,
+    /// default 1
+    pub n_sequences: u32,
+    /// default 512
+    pub n_batch: u32,
+    /// default 1 = F16
+    pub kv_dtype: u32,
+    /** Neurons placed together; 0: the largest power of two that divides hidden_dim, at most 256.
+ In GGUF files, all of a layer.*/
+    pub group: u32,
+    /// bytes, with the device's own needs; see pi_default_vram_budget
+    pub vram_budget: u64,
+    /** How often each neuron was active, (n_count_layers, n_count_neurons), the first layer's
+ first; copied. NULL: unknown, neurons are placed in file order, evenly over the layers.*/
+    pub counts: *const f64,
+    pub n_count_layers: u32,
+    pub n_count_neurons: u32,
+    /// that the counts come from; 0: as many as the largest count
+    pub counted_tokens: f64,
+    /// of the neurons, for one token, without counts; default 0.1
+    pub active_share: f64,
+    /// A GPU-index file (*.generated.gpuidx) that says which neurons; NULL: they are chosen.
+    pub gpu_index: *const ::core::ffi::c_char,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of pi_placement_options",
+    ][::core::mem::size_of::<pi_placement_options>() - 72usize];
+    [
+        "Alignment of pi_placement_options",
+    ][::core::mem::align_of::<pi_placement_options>() - 8usize];
+    [
+        "Offset of field: pi_placement_options::struct_size",
+    ][::core::mem::offset_of!(pi_placement_options, struct_size) - 0usize];
+    [
+        "Offset of field: pi_placement_options::n_ctx",
+    ][::core::mem::offset_of!(pi_placement_options, n_ctx) - 4usize];
+    [
+        "Offset of field: pi_placement_options::n_sequences",
+    ][::core::mem::offset_of!(pi_placement_options, n_sequences) - 8usize];
+    [
+        "Offset of field: pi_placement_options::n_batch",
+    ][::core::mem::offset_of!(pi_placement_options, n_batch) - 12usize];
+    [
+        "Offset of field: pi_placement_options::kv_dtype",
+    ][::core::mem::offset_of!(pi_placement_options, kv_dtype) - 16usize];
+    [
+        "Offset of field: pi_placement_options::group",
+    ][::core::mem::offset_of!(pi_placement_options, group) - 20usize];
+    [
+        "Offset of field: pi_placement_options::vram_budget",
+    ][::core::mem::offset_of!(pi_placement_options, vram_budget) - 24usize];
+    [
+        "Offset of field: pi_placement_options::counts",
+    ][::core::mem::offset_of!(pi_placement_options, counts) - 32usize];
+    [
+        "Offset of field: pi_placement_options::n_count_layers",
+    ][::core::mem::offset_of!(pi_placement_options, n_count_layers) - 40usize];
+    [
+        "Offset of field: pi_placement_options::n_count_neurons",
+    ][::core::mem::offset_of!(pi_placement_options, n_count_neurons) - 44usize];
+    [
+        "Offset of field: pi_placement_options::counted_tokens",
+    ][::core::mem::offset_of!(pi_placement_options, counted_tokens) - 48usize];
+    [
+        "Offset of field: pi_placement_options::active_share",
+    ][::core::mem::offset_of!(pi_placement_options, active_share) - 56usize];
+    [
+        "Offset of field: pi_placement_options::gpu_index",
+    ][::core::mem::offset_of!(pi_placement_options, gpu_index) - 64usize];
+};
+impl Default for pi_placement_options {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+/// What became of pi_placement_options.gpu_index.
+pub type pi_gpu_index_state = u32;
+pub type pi_part = u32;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct pi_placement_info {
+    pub struct_size: u32,
+    pub n_layers: u32,
+    pub hidden_dim: u32,
+    pub group: u32,
+    pub has_counts: u32,
+    pub gpu_index: pi_gpu_index_state,
+    pub vram_budget: u64,
+    /// the device's own needs: context, workspaces, scratch
+    pub reserve: u64,
+    /// planned, with the reserve; 0 if nothing fits beside it
+    pub device_bytes: u64,
+    /// what everything else left for neurons
+    pub neuron_budget: u64,
+    /// on the device, all layers
+    pub n_neurons: u64,
+    /** Of all activations, those of neurons on the device; without counts the share of the neurons,
+ as if all fired equally often.*/
+    pub activation_share: f64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of pi_placement_info"][::core::mem::size_of::<pi_placement_info>() - 72usize];
+    [
+        "Alignment of pi_placement_info",
+    ][::core::mem::align_of::<pi_placement_info>() - 8usize];
+    [
+        "Offset of field: pi_placement_info::struct_size",
+    ][::core::mem::offset_of!(pi_placement_info, struct_size) - 0usize];
+    [
+        "Offset of field: pi_placement_info::n_layers",
+    ][::core::mem::offset_of!(pi_placement_info, n_layers) - 4usize];
+    [
+        "Offset of field: pi_placement_info::hidden_dim",
+    ][::core::mem::offset_of!(pi_placement_info, hidden_dim) - 8usize];
+    [
+        "Offset of field: pi_placement_info::group",
+    ][::core::mem::offset_of!(pi_placement_info, group) - 12usize];
+    [
+        "Offset of field: pi_placement_info::has_counts",
+    ][::core::mem::offset_of!(pi_placement_info, has_counts) - 16usize];
+    [
+        "Offset of field: pi_placement_info::gpu_index",
+    ][::core::mem::offset_of!(pi_placement_info, gpu_index) - 20usize];
+    [
+        "Offset of field: pi_placement_info::vram_budget",
+    ][::core::mem::offset_of!(pi_placement_info, vram_budget) - 24usize];
+    [
+        "Offset of field: pi_placement_info::reserve",
+    ][::core::mem::offset_of!(pi_placement_info, reserve) - 32usize];
+    [
+        "Offset of field: pi_placement_info::device_bytes",
+    ][::core::mem::offset_of!(pi_placement_info, device_bytes) - 40usize];
+    [
+        "Offset of field: pi_placement_info::neuron_budget",
+    ][::core::mem::offset_of!(pi_placement_info, neuron_budget) - 48usize];
+    [
+        "Offset of field: pi_placement_info::n_neurons",
+    ][::core::mem::offset_of!(pi_placement_info, n_neurons) - 56usize];
+    [
+        "Offset of field: pi_placement_info::activation_share",
+    ][::core::mem::offset_of!(pi_placement_info, activation_share) - 64usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct pi_placement_part {
+    pub struct_size: u32,
+    pub reserved: u32,
+    pub n_bytes: u64,
+    pub device_bytes: u64,
+    /** Expected bytes for one token. Dense parts count whole, neurons as often as they fire, the KV
+ cache as if it were full.*/
+    pub device_read: f64,
+    pub host_read: f64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of pi_placement_part"][::core::mem::size_of::<pi_placement_part>() - 40usize];
+    [
+        "Alignment of pi_placement_part",
+    ][::core::mem::align_of::<pi_placement_part>() - 8usize];
+    [
+        "Offset of field: pi_placement_part::struct_size",
+    ][::core::mem::offset_of!(pi_placement_part, struct_size) - 0usize];
+    [
+        "Offset of field: pi_placement_part::reserved",
+    ][::core::mem::offset_of!(pi_placement_part, reserved) - 4usize];
+    [
+        "Offset of field: pi_placement_part::n_bytes",
+    ][::core::mem::offset_of!(pi_placement_part, n_bytes) - 8usize];
+    [
+        "Offset of field: pi_placement_part::device_bytes",
+    ][::core::mem::offset_of!(pi_placement_part, device_bytes) - 16usize];
+    [
+        "Offset of field: pi_placement_part::device_read",
+    ][::core::mem::offset_of!(pi_placement_part, device_read) - 24usize];
+    [
+        "Offset of field: pi_placement_part::host_read",
+    ][::core::mem::offset_of!(pi_placement_part, host_read) - 32usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct pi_placement_layer {
+    pub struct_size: u32,
+    /// on the device
+    pub n_neurons: u32,
+    /// by pi_part; of the output and the embedding 0
+    pub device_bytes: [u64; 7usize],
+    /// as in pi_placement_info, of this layer
+    pub activation_share: f64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of pi_placement_layer",
+    ][::core::mem::size_of::<pi_placement_layer>() - 72usize];
+    [
+        "Alignment of pi_placement_layer",
+    ][::core::mem::align_of::<pi_placement_layer>() - 8usize];
+    [
+        "Offset of field: pi_placement_layer::struct_size",
+    ][::core::mem::offset_of!(pi_placement_layer, struct_size) - 0usize];
+    [
+        "Offset of field: pi_placement_layer::n_neurons",
+    ][::core::mem::offset_of!(pi_placement_layer, n_neurons) - 4usize];
+    [
+        "Offset of field: pi_placement_layer::device_bytes",
+    ][::core::mem::offset_of!(pi_placement_layer, device_bytes) - 8usize];
+    [
+        "Offset of field: pi_placement_layer::activation_share",
+    ][::core::mem::offset_of!(pi_placement_layer, activation_share) - 64usize];
+};
 unsafe extern "C" {
     /// The PI_ABI_VERSION that the library was built with.
     pub fn pi_abi_version() -> u32;
@@ -974,6 +1230,46 @@ unsafe extern "C" {
         out: *mut pi_layer_stats,
     ) -> *mut pi_error;
     pub fn pi_context_reset_stats(context: *mut pi_context);
+    /** The budget for a device with so much free memory: all but a reserve of 256 MiB for its display
+ and its driver.*/
+    pub fn pi_default_vram_budget(free_bytes: u64) -> u64;
+    pub fn pi_placement_options_init(options: *mut pi_placement_options);
+    /** Plans for the model of `file`. Fails with PI_ERROR_INVALID_ARGUMENT for options that do not fit
+ the model, and for an index whose neurons do not fit the budget; otherwise as pi_file_open, for
+ the index, and pi_model_load. A stale index is no error: see pi_placement_info.gpu_index.*/
+    pub fn pi_file_place(
+        file: *const pi_file,
+        options: *const pi_placement_options,
+        out: *mut *mut pi_placement,
+    ) -> *mut pi_error;
+    pub fn pi_placement_free(placement: *mut pi_placement);
+    pub fn pi_placement_get_info(
+        placement: *const pi_placement,
+        out: *mut pi_placement_info,
+    );
+    pub fn pi_placement_get_part(
+        placement: *const pi_placement,
+        part: pi_part,
+        out: *mut pi_placement_part,
+    ) -> *mut pi_error;
+    pub fn pi_placement_get_layer(
+        placement: *const pi_placement,
+        layer: u32,
+        out: *mut pi_placement_layer,
+    ) -> *mut pi_error;
+    /// The neurons of a layer on the device, ascending; they live as long as the placement.
+    pub fn pi_placement_get_neurons(
+        placement: *const pi_placement,
+        layer: u32,
+        out: *mut *const i32,
+        out_len: *mut u32,
+    ) -> *mut pi_error;
+    /** Writes the neurons as a GPU-index file, with fingerprints of the model and the counts in keys of
+ our own. The file appears under its name only when it is whole.*/
+    pub fn pi_placement_save_gpu_index(
+        placement: *const pi_placement,
+        path: *const ::core::ffi::c_char,
+    ) -> *mut pi_error;
     /** Plain read bandwidth of this machine in bytes per second: n_threads sum `n_bytes` of fresh
  memory; the best of several passes.*/
     pub fn pi_measure_read_bandwidth(

@@ -35,6 +35,9 @@ pub enum Error {
     /// A context of the asked sizes cannot be made.
     #[error("cannot open a session")]
     Session(#[source] CoreError),
+    /// A model cannot be placed on a GPU as asked, or a GPU index cannot be read or written.
+    #[error("cannot plan the placement")]
+    Placement(#[source] CoreError),
     /// The metadata of the file is not what its reader needs.
     #[error("the metadata of the file cannot be used")]
     Metadata(#[from] MetadataError),
@@ -139,6 +142,7 @@ impl Error {
             | Self::Load { source, .. }
             | Self::OpenBytes(source)
             | Self::Session(source)
+            | Self::Placement(source)
             | Self::Core(source) => Some(source.kind),
             Self::Cancelled => Some(CoreErrorKind::Cancelled),
             Self::ContextFull { .. } => Some(CoreErrorKind::ContextFull),

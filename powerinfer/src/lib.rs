@@ -37,6 +37,7 @@ mod model;
 mod model_options;
 mod model_text;
 mod open;
+mod placement;
 mod policy;
 mod report;
 mod sampling;
@@ -54,6 +55,10 @@ pub use metadata::{Metadata, MetadataEntry, MetadataError, MetadataType, Metadat
 pub use metrics::Metrics;
 pub use model::{Model, ModelInfo};
 pub use model_options::{LoadProgress, ModelOptions, Strategy, UnknownStrategy};
+pub use placement::{
+    ActivationCounts, GpuIndexState, LayerPlacement, Part, PartPlacement, Placement, PlacementInfo,
+    PlacementOptions, default_vram_budget,
+};
 pub use policy::{
     Audit, CacheMode, Checksum, ChecksumOutcome, Engine, Fact, Generation as GenerationSection,
     GpuMode, HostInfo, KvType, Metadata as MetadataSection, ModelFacts, Place, Policy, PolicyError,
@@ -77,6 +82,7 @@ const _: () = {
     const fn send<T: Send + 'static>() {}
     send_sync::<Model>();
     send_sync::<GgufFile>();
+    send_sync::<Placement>();
     send_sync::<CancelHandle>();
     send_sync::<Error>();
     send::<Session>();

@@ -92,15 +92,16 @@ fn of_library(error: &Error) -> Exit {
     use CoreErrorKind as Kind;
     match error {
         Error::Policy(error) => of_policy(error),
-        Error::OpenFile { source, .. } | Error::OpenBytes(source) | Error::Load { source, .. } => {
-            match source.kind {
-                Kind::Io => Exit::ModelMissing,
-                Kind::Format => Exit::ModelMalformed,
-                Kind::Unsupported => Exit::NotSupported,
-                Kind::InvalidArgument | Kind::OutOfMemory => Exit::DoesNotFit,
-                _ => Exit::Failure,
-            }
-        }
+        Error::OpenFile { source, .. }
+        | Error::OpenBytes(source)
+        | Error::Load { source, .. }
+        | Error::Placement(source) => match source.kind {
+            Kind::Io => Exit::ModelMissing,
+            Kind::Format => Exit::ModelMalformed,
+            Kind::Unsupported => Exit::NotSupported,
+            Kind::InvalidArgument | Kind::OutOfMemory => Exit::DoesNotFit,
+            _ => Exit::Failure,
+        },
         Error::Session(_)
         | Error::ContextFull { .. }
         | Error::ChatTemplate(ChatTemplateError::Missing) => Exit::DoesNotFit,

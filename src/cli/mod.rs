@@ -12,6 +12,7 @@ mod model_args;
 mod npy;
 mod output;
 mod perplexity;
+mod plan;
 mod process_memory;
 mod prompt;
 mod reply;
@@ -53,6 +54,8 @@ enum Command {
     Run(Box<run::Args>),
     /// Tells what is in a model file.
     Inspect(inspect::Args),
+    /// Plans what of a model goes to a GPU, without one.
+    Plan(plan::Args),
     /// Checks a policy, its model file and whether both fit this machine.
     Validate(validate::Args),
     /// Turns text into tokens and back.
@@ -129,6 +132,7 @@ impl Cli {
         match self.command {
             Some(Command::Run(args)) => run::run(&args),
             Some(Command::Inspect(args)) => inspect::run(&args),
+            Some(Command::Plan(args)) => plan::run(&args),
             Some(Command::Validate(args)) => validate::run(&args),
             Some(Command::Tokenize(args)) => tokenize::run(&args),
             Some(Command::Perplexity(args)) => perplexity::run(&args),

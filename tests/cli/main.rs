@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "tests say what they skip")]
 
 mod failures;
+mod plan;
 mod replies;
 #[cfg(unix)]
 mod scripts;

@@ -9,6 +9,7 @@ mod dtype;
 mod error;
 mod file;
 mod model;
+mod placement;
 mod system;
 
 use std::mem::MaybeUninit;
@@ -24,6 +25,7 @@ pub(crate) use dtype::{
 pub use error::{CoreError, CoreErrorKind};
 pub(crate) use file::FileHandle;
 pub(crate) use model::{ModelHandle, ModelSettings};
+pub(crate) use placement::{PlacementHandle, PlacementSettings, RawCounts, default_vram_budget};
 pub(crate) use system::{memory_bytes, peak_memory_bytes};
 
 /// The library that is linked and these bindings were made from different headers.
@@ -103,4 +105,8 @@ abi_structs!(
     pi_layer_stats,
     pi_rates,
     pi_layer_plan,
+    pi_placement_options,
+    pi_placement_info,
+    pi_placement_part,
+    pi_placement_layer,
 );

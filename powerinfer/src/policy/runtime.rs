@@ -41,6 +41,16 @@ pub enum KvType {
     F32,
 }
 
+impl KvType {
+    /// The number that files use for the type.
+    pub(crate) fn dtype_id(self) -> u32 {
+        match self {
+            Self::F16 => 1,
+            Self::F32 => 0,
+        }
+    }
+}
+
 /// Whether weights are copied from the mapped file into memory with large pages.
 ///
 /// The copy is as large as the weights, and the mapped pages are given back. Rows that are read

@@ -127,17 +127,9 @@ impl SessionOptions {
             n_sequences: self.sequences,
             n_batch: self.batch,
             n_threads: self.threads,
-            kv_dtype: kv_dtype(self.kv_type),
+            kv_dtype: self.kv_type.dtype_id(),
             activation_bits: self.activation_bits,
             audit: self.audit,
         }
-    }
-}
-
-/// The number that files use for the type.
-fn kv_dtype(kv_type: KvType) -> u32 {
-    match kv_type {
-        KvType::F16 => 1,
-        KvType::F32 => 0,
     }
 }

@@ -19,6 +19,7 @@ mod gguf_meta;
 mod golden;
 mod ownership;
 mod parallel;
+mod placement;
 mod policy;
 mod policy_fields;
 mod reuse;

@@ -375,6 +375,115 @@ PI_API pi_error* pi_context_get_layer_stats(
 );
 PI_API void pi_context_reset_stats(pi_context* context);
 
+/* ---- placement ----
+ *
+ * What of a model goes to a device with little memory, planned in exact bytes before anything is
+ * allocated. Needs neither a device nor the weights. Placed in this order, until the first that
+ * does not fit: of each layer attention, norms and KV cache together; predictors; norms of the
+ * feed-forward; the output; groups of neurons, those with most activations first. A larger budget
+ * only adds to a plan, and no plan is larger than its budget. */
+
+typedef struct pi_placement pi_placement;
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t n_ctx;       /* as in pi_context_options, like the next three */
+    uint32_t n_sequences; /* default 1 */
+    uint32_t n_batch;     /* default 512 */
+    uint32_t kv_dtype;    /* default 1 = F16 */
+    /* Neurons placed together; 0: the largest power of two that divides hidden_dim, at most 256.
+     * In GGUF files, all of a layer. */
+    uint32_t group;
+    uint64_t vram_budget; /* bytes, with the device's own needs; see pi_default_vram_budget */
+    /* How often each neuron was active, (n_count_layers, n_count_neurons), the first layer's
+     * first; copied. NULL: unknown, neurons are placed in file order, evenly over the layers. */
+    const double* counts;
+    uint32_t n_count_layers;
+    uint32_t n_count_neurons;
+    double counted_tokens; /* that the counts come from; 0: as many as the largest count */
+    double active_share;   /* of the neurons, for one token, without counts; default 0.1 */
+    /* A GPU-index file (*.generated.gpuidx) that says which neurons; NULL: they are chosen. */
+    const char* gpu_index;
+} pi_placement_options;
+
+/* What became of pi_placement_options.gpu_index. */
+typedef uint32_t pi_gpu_index_state;
+#define PI_GPU_INDEX_NONE    0u /* none was given */
+#define PI_GPU_INDEX_USED    1u /* made for this model and these counts, if any were given */
+#define PI_GPU_INDEX_FOREIGN 2u /* used; it does not say what it was made for */
+#define PI_GPU_INDEX_STALE   3u /* made for another model or other counts: neurons were chosen */
+
+typedef uint32_t pi_part;
+#define PI_PART_ATTENTION 0u /* with its norms */
+#define PI_PART_KV_CACHE  1u
+#define PI_PART_PREDICTOR 2u
+#define PI_PART_FFN_NORM  3u /* with the bias of the down projection */
+#define PI_PART_OUTPUT    4u /* with its norm; of a tied one a copy */
+#define PI_PART_NEURONS   5u /* rows of gate, up and down, and the bias of up */
+#define PI_PART_EMBEDDING 6u /* always on the host */
+#define PI_N_PARTS        7u
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t n_layers;
+    uint32_t hidden_dim;
+    uint32_t group;
+    uint32_t has_counts;
+    pi_gpu_index_state gpu_index;
+    uint64_t vram_budget;
+    uint64_t reserve;       /* the device's own needs: context, workspaces, scratch */
+    uint64_t device_bytes;  /* planned, with the reserve; 0 if nothing fits beside it */
+    uint64_t neuron_budget; /* what everything else left for neurons */
+    uint64_t n_neurons;     /* on the device, all layers */
+    /* Of all activations, those of neurons on the device; without counts the share of the neurons,
+     * as if all fired equally often. */
+    double activation_share;
+} pi_placement_info;
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t reserved;
+    uint64_t n_bytes;
+    uint64_t device_bytes;
+    /* Expected bytes for one token. Dense parts count whole, neurons as often as they fire, the KV
+     * cache as if it were full. */
+    double device_read;
+    double host_read;
+} pi_placement_part;
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t n_neurons;                /* on the device */
+    uint64_t device_bytes[PI_N_PARTS]; /* by pi_part; of the output and the embedding 0 */
+    double activation_share;           /* as in pi_placement_info, of this layer */
+} pi_placement_layer;
+
+/* The budget for a device with so much free memory: all but a reserve of 256 MiB for its display
+ * and its driver. */
+PI_API uint64_t pi_default_vram_budget(uint64_t free_bytes);
+PI_API void pi_placement_options_init(pi_placement_options* options);
+/* Plans for the model of `file`. Fails with PI_ERROR_INVALID_ARGUMENT for options that do not fit
+ * the model, and for an index whose neurons do not fit the budget; otherwise as pi_file_open, for
+ * the index, and pi_model_load. A stale index is no error: see pi_placement_info.gpu_index. */
+PI_API pi_error* pi_file_place(
+    const pi_file* file, const pi_placement_options* options, pi_placement** out
+);
+PI_API void pi_placement_free(pi_placement* placement);
+PI_API void pi_placement_get_info(const pi_placement* placement, pi_placement_info* out);
+PI_API pi_error* pi_placement_get_part(
+    const pi_placement* placement, pi_part part, pi_placement_part* out
+);
+PI_API pi_error* pi_placement_get_layer(
+    const pi_placement* placement, uint32_t layer, pi_placement_layer* out
+);
+/* The neurons of a layer on the device, ascending; they live as long as the placement. */
+PI_API pi_error* pi_placement_get_neurons(
+    const pi_placement* placement, uint32_t layer, const int32_t** out, uint32_t* out_len
+);
+/* Writes the neurons as a GPU-index file, with fingerprints of the model and the counts in keys of
+ * our own. The file appears under its name only when it is whole. */
+PI_API pi_error* pi_placement_save_gpu_index(const pi_placement* placement, const char* path);
+
 /* ---- measuring ---- */
 
 /* Plain read bandwidth of this machine in bytes per second: n_threads sum `n_bytes` of fresh

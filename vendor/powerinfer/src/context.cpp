@@ -107,6 +107,15 @@ void grow(Array<T>& array, size_t& capacity, size_t rows, size_t width) {
 
 } // namespace
 
+ContextShape context_shape(const Model& model, const ContextOptions& options) {
+    return {
+        .n_ctx = context_size(model, options),
+        .n_sequences = checked("n_sequences", options.n_sequences, kMaxSequences),
+        .n_batch = batch_size(model, options),
+        .kv_type = checked_kv_type(options.kv_type),
+    };
+}
+
 int thread_count(uint32_t n_threads) {
     return n_threads == 0 ? physical_cores() : checked("n_threads", n_threads, kMaxThreads);
 }

@@ -6,6 +6,7 @@
 #include "kv_cache.h"
 #include "linear.h"
 #include "model.h"
+#include "model_sizes.h"
 #include "plan.h"
 #include "scratch.h"
 #include "stats.h"
@@ -28,6 +29,10 @@ struct ContextOptions {
     const Rates* rates = nullptr;                        // both with `automatic`, and only then
     const std::vector<LayerPlan>* layer_plans = nullptr; // (n_layers,)
 };
+
+// What a context of these options computes with. Throws Error(invalid_argument) for options out of
+// range.
+ContextShape context_shape(const Model& model, const ContextOptions& options);
 
 // 0: one per physical core. Throws Error(invalid_argument) for more than any machine has.
 int thread_count(uint32_t n_threads);

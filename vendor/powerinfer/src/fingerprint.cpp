@@ -27,6 +27,18 @@ private:
     uint64_t value_ = 0xcbf29ce484222325U;
 };
 
+void add_tensors(Hash& hash, const GgufFile& file, const auto& data_of) noexcept {
+    for (const TensorInfo& tensor : file.tensors()) {
+        hash.add(tensor.name);
+        hash.add(&tensor.type, sizeof tensor.type);
+        hash.add(tensor.ne.data(), sizeof tensor.ne);
+        const size_t n = std::min<size_t>(kSample, tensor.n_bytes);
+        const std::byte* data = data_of(tensor);
+        hash.add(data, n);
+        hash.add(data + (tensor.n_bytes - n) / 2, n);
+    }
+}
+
 } // namespace
 
 uint64_t fingerprint(const Model& model) noexcept {
@@ -38,14 +50,21 @@ uint64_t fingerprint(const Model& model) noexcept {
     hash.add(&config.sparse_threshold, sizeof config.sparse_threshold);
     const Weights& weights = model.weights();
     hash.add(weights.copied_bytes() > 0 ? "copied" : "mapped"); // rates differ
-    for (const TensorInfo& tensor : weights.file().tensors()) {
-        hash.add(tensor.name);
-        hash.add(&tensor.type, sizeof tensor.type);
-        hash.add(tensor.ne.data(), sizeof tensor.ne);
-        const size_t n = std::min<size_t>(kSample, tensor.n_bytes);
-        hash.add(weights.data(tensor), n);
-        hash.add(weights.data(tensor) + (tensor.n_bytes - n) / 2, n);
-    }
+    add_tensors(hash, weights.file(), [&](const TensorInfo& tensor) {
+        return weights.data(tensor);
+    });
+    return hash.value();
+}
+
+uint64_t file_fingerprint(const GgufFile& file) noexcept {
+    Hash hash;
+    add_tensors(hash, file, [](const TensorInfo& tensor) { return tensor.data; });
+    return hash.value();
+}
+
+uint64_t counts_fingerprint(std::span<const double> counts) noexcept {
+    Hash hash;
+    hash.add(counts.data(), counts.size_bytes());
     return hash.value();
 }
 

@@ -13,13 +13,22 @@ int pages_for(int n_tokens) noexcept {
     return (n_tokens + kPageTokens - 1) / kPageTokens;
 }
 
+size_t pages_for(int n_ctx, size_t n_sequences) noexcept {
+    return static_cast<size_t>(pages_for(n_ctx)) + n_sequences - 1;
+}
+
 } // namespace
+
+uint64_t KvCache::layer_bytes(DType type, int kv_dim, int n_ctx, int n_sequences) noexcept {
+    const size_t n_pages = pages_for(n_ctx, static_cast<size_t>(n_sequences));
+    return 2 * n_pages * kPageTokens * powerinfer::row_bytes(type, kv_dim);
+}
 
 KvCache::KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequences)
     : type_(type), n_layers_(n_layers), n_ctx_(n_ctx),
       row_bytes_(powerinfer::row_bytes(type, kv_dim)), page_bytes_(row_bytes_ * kPageTokens),
       sequences_(static_cast<size_t>(n_sequences)) {
-    const size_t n_pages = static_cast<size_t>(pages_for(n_ctx)) + sequences_.size() - 1;
+    const size_t n_pages = pages_for(n_ctx, sequences_.size());
     layer_bytes_ = n_pages * page_bytes_;
     // Fresh pages of the system are not resident until a token is stored in them.
     keys_ = Buffer::allocate(static_cast<size_t>(n_layers), layer_bytes_);

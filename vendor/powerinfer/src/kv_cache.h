@@ -20,6 +20,9 @@ public:
     // sequence.
     KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequences);
 
+    // Of the keys and values of one layer.
+    static uint64_t layer_bytes(DType type, int kv_dim, int n_ctx, int n_sequences) noexcept;
+
     int n_sequences() const noexcept { return static_cast<int>(sequences_.size()); }
     int length(int sequence) const noexcept { return at(sequence).length; }
     int n_ctx() const noexcept { return n_ctx_; }

@@ -41,6 +41,7 @@ mod policy;
 mod report;
 mod sampling;
 mod session;
+mod statistics;
 pub mod synthetic;
 mod text;
 mod tuning;
@@ -65,6 +66,9 @@ pub use sampling::{
 pub use session::{
     CancelHandle, Completion, EmbedOptions, FinishReason, GenerateOptions, Generation, LayerStats,
     Pooling, Session, SessionOptions, Stats,
+};
+pub use statistics::{
+    ActivationStatistics, FormatError, PickleError, StatisticsError, TorchError, read_torch_vector,
 };
 pub use text::{
     ChatMessage, ChatRequest, ChatTemplate, ChatTemplateError, EmptyStopString, EncodeOptions,

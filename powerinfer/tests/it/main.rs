@@ -22,6 +22,7 @@ mod parallel;
 mod policy;
 mod policy_fields;
 mod reuse;
+mod statistics;
 mod support;
 mod tokenizer;
 mod tokenizer_rules;

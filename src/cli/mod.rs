@@ -13,6 +13,7 @@ mod npy;
 mod output;
 mod perplexity;
 mod process_memory;
+mod profile;
 mod prompt;
 mod reply;
 mod run;
@@ -23,6 +24,7 @@ mod settings;
 mod tokenize;
 mod validate;
 mod version;
+mod windows;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -59,6 +61,8 @@ enum Command {
     Tokenize(tokenize::Args),
     /// Measures how well a model predicts a text.
     Perplexity(perplexity::Args),
+    /// Counts which neurons a text needs, for their placement.
+    Profile(profile::Args),
     /// Writes the logits of given tokens to an npy file.
     Logits(logits::Args),
     /// Measures speed, as a share of what the memory of this machine allows.
@@ -132,6 +136,7 @@ impl Cli {
             Some(Command::Validate(args)) => validate::run(&args),
             Some(Command::Tokenize(args)) => tokenize::run(&args),
             Some(Command::Perplexity(args)) => perplexity::run(&args),
+            Some(Command::Profile(args)) => profile::run(&args),
             Some(Command::Logits(args)) => logits::run(&args),
             Some(Command::Bench(args)) => bench::run(&args),
             Some(Command::Schema) => schema::run(),

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "tests say what they skip")]
 
 mod failures;
+mod profile;
 mod replies;
 #[cfg(unix)]
 mod scripts;

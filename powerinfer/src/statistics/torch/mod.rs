@@ -2,6 +2,7 @@
 //! vector, and the bytes of its elements.
 
 mod element;
+mod error;
 mod pickle;
 mod value;
 
@@ -14,7 +15,7 @@ use element::ByteOrder;
 use pickle::MAX_PICKLE;
 use value::Tensor;
 
-pub use pickle::PickleError;
+pub use error::{PickleError, TorchError};
 
 /// How archives begin.
 const ZIP_MAGIC: &[u8] = b"PK";
@@ -24,86 +25,6 @@ const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x
 const MAX_ELEMENTS: u64 = 1 << 24;
 /// The longest of `little` and `big`, and something to show of others.
 const MAX_BYTE_ORDER: u64 = 16;
-
-/// Why a file holds no vector that can be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TorchError {
-    /// The file cannot be read.
-    #[error("cannot read the file")]
-    Read(#[from] io::Error),
-    /// Written by `torch` before 1.6, or with `_use_new_zipfile_serialization=False`.
-    #[error(
-        "wanted the zip format of torch 1.6 and later, found the legacy format (magic 0x1950a86a20f9469cfc6c): resave it with torch.save(torch.load(path), path)"
-    )]
-    Legacy,
-    /// No zip archive.
-    #[error("wanted a zip archive of torch.save, found a file that begins with {found:02x?}")]
-    NotZip {
-        /// Its first bytes.
-        found: Vec<u8>,
-    },
-    /// A broken archive.
-    #[error("the zip archive is damaged: {message}")]
-    Archive {
-        /// What is wrong.
-        message: String,
-    },
-    /// An archive without a part that it needs.
-    #[error("wanted an entry `{name}` in the archive, found none")]
-    MissingEntry {
-        /// The part.
-        name: String,
-    },
-    /// An archive with several pickles.
-    #[error("wanted one entry `data.pkl` in the archive, found {found}")]
-    SeveralPickles {
-        /// How many.
-        found: usize,
-    },
-    /// A part that is too long, or too short for what it should hold.
-    #[error("entry `{name}`: wanted {wanted} bytes, found {found}")]
-    EntrySize {
-        /// The part.
-        name: String,
-        /// What was wanted: a number, or a limit.
-        wanted: String,
-        /// Its length.
-        found: u64,
-    },
-    /// Neither of the two byte orders.
-    #[error("entry `byteorder`: wanted little or big, found {found:?}")]
-    ByteOrder {
-        /// What it says.
-        found: String,
-    },
-    /// The pickle describes no vector, or nothing that is allowed.
-    #[error("the pickle in the archive is refused")]
-    Pickle(#[from] PickleError),
-    /// More elements than any model has neurons.
-    #[error("wanted a vector of at most {MAX_ELEMENTS} elements in storage, found {found}")]
-    TooLarge {
-        /// Elements of the storage.
-        found: u64,
-    },
-    /// A vector without elements.
-    #[error("wanted a vector with one element at least, found an empty one")]
-    Empty,
-    /// Offset, length and stride lead out of the storage.
-    #[error(
-        "wanted a vector inside of its storage of {elements} elements, found {size} of them from {offset} on in steps of {stride}"
-    )]
-    OutOfStorage {
-        /// Elements of the storage.
-        elements: u64,
-        /// The first.
-        offset: u64,
-        /// How many.
-        size: u64,
-        /// From one to the next.
-        stride: u64,
-    },
-}
 
 /// Reads the one vector in a file of `torch.save`, whatever its element type is.
 ///
@@ -235,11 +156,5 @@ impl<R: Read + Seek> Archive<R> {
         let archive = |error: io::Error| TorchError::Archive { message: error.to_string() };
         entry.take(limit + 1).read_to_end(&mut bytes).map_err(archive)?;
         Ok(bytes)
-    }
-}
-
-impl From<ZipError> for TorchError {
-    fn from(error: ZipError) -> Self {
-        Self::Archive { message: error.to_string() }
     }
 }

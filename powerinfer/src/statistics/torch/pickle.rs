@@ -4,112 +4,17 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::error::PickleError;
 use super::value::{Global, Tensor, Value};
 
 /// Bytes of a pickle at most; that of a vector has some 300. Bounds everything built from it.
 pub(super) const MAX_PICKLE: u64 = 1 << 16;
 
 /// The protocol that `torch.save` uses unless told otherwise.
-const PROTOCOL: u8 = 2;
+pub(super) const PROTOCOL: u8 = 2;
 
 /// Characters of a refused name that are shown.
 const SHOWN: usize = 100;
-
-/// Why a pickle is refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PickleError {
-    /// The first instruction is not that of protocol 2.
-    #[error("wanted protocol {PROTOCOL}, found {found}: save with the default pickle_protocol")]
-    Protocol {
-        /// The protocol, or what stands in its place.
-        found: String,
-    },
-    /// An instruction that no vector needs.
-    #[error("instruction 0x{opcode:02x} at byte {at}: a vector needs none of this kind")]
-    Opcode {
-        /// Its first byte.
-        opcode: u8,
-        /// Where it is.
-        at: usize,
-    },
-    /// A function or class that is not allowed. It was not looked up.
-    #[error("`{name}` at byte {at}: only the parts of a vector of known type are allowed")]
-    Global {
-        /// Module and name.
-        name: String,
-        /// Where it is.
-        at: usize,
-    },
-    /// An allowed function with other arguments than those of a vector.
-    #[error("`{function}` has arguments that describe no vector")]
-    Call {
-        /// The function.
-        function: &'static str,
-    },
-    /// The pickle ends inside of an instruction, or without the last.
-    #[error("cut short at byte {at}")]
-    Truncated {
-        /// Where it ends.
-        at: usize,
-    },
-    /// More bytes after the last instruction.
-    #[error("wanted the end at byte {at}, found more")]
-    Trailing {
-        /// Where it should end.
-        at: usize,
-    },
-    /// An instruction for something that is not there.
-    #[error("byte {at}: wanted {wanted}, found none")]
-    Missing {
-        /// What the instruction is for.
-        wanted: &'static str,
-        /// Where it is.
-        at: usize,
-    },
-    /// A value of another kind.
-    #[error("wanted {wanted}, found {found}")]
-    Wanted {
-        /// What was wanted.
-        wanted: &'static str,
-        /// What was found.
-        found: &'static str,
-    },
-    /// A number below 0.
-    #[error("{what}: wanted 0 or more, found {found}")]
-    Negative {
-        /// Of what.
-        what: &'static str,
-        /// The number.
-        found: i64,
-    },
-    /// A number of more than 64 bits.
-    #[error("byte {at}: wanted a number of at most 8 bytes, found {found}")]
-    LongNumber {
-        /// Its bytes.
-        found: usize,
-        /// Where it is.
-        at: usize,
-    },
-    /// A text that is none.
-    #[error("byte {at}: wanted UTF-8 text, found other bytes")]
-    Text {
-        /// Where it is.
-        at: usize,
-    },
-    /// No vector, but a matrix or a single number.
-    #[error("wanted a tensor of 1 dimension, found {found}")]
-    Dimensions {
-        /// Number of dimensions.
-        found: usize,
-    },
-    /// Tuples inside of tuples inside of tuples.
-    #[error("wanted tuples of at most {limit} levels, found more")]
-    TooDeep {
-        /// The limit.
-        limit: u32,
-    },
-}
 
 /// The tensor that a pickle describes.
 pub(super) fn read(bytes: &[u8]) -> Result<Tensor, PickleError> {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::element::Element;
-use super::pickle::PickleError;
+use super::error::PickleError;
 
 /// Tuples inside of tuples; a vector needs two levels.
 const MAX_DEPTH: u32 = 8;

@@ -621,12 +621,15 @@ pub struct pi_context_options {
     pub rates: *const pi_rates,
     /// (n_layers,)
     pub layer_plans: *const pi_layer_plan,
+    /// 1: keep pi_context_get_neuron_counts, 8 bytes a neuron and layer
+    pub count_neurons: u32,
+    pub reserved: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of pi_context_options",
-    ][::core::mem::size_of::<pi_context_options>() - 48usize];
+    ][::core::mem::size_of::<pi_context_options>() - 56usize];
     [
         "Alignment of pi_context_options",
     ][::core::mem::align_of::<pi_context_options>() - 8usize];
@@ -660,6 +663,12 @@ const _: () = {
     [
         "Offset of field: pi_context_options::layer_plans",
     ][::core::mem::offset_of!(pi_context_options, layer_plans) - 40usize];
+    [
+        "Offset of field: pi_context_options::count_neurons",
+    ][::core::mem::offset_of!(pi_context_options, count_neurons) - 48usize];
+    [
+        "Offset of field: pi_context_options::reserved",
+    ][::core::mem::offset_of!(pi_context_options, reserved) - 52usize];
 };
 impl Default for pi_context_options {
     fn default() -> Self {
@@ -1229,6 +1238,16 @@ unsafe extern "C" {
         layer: u32,
         out: *mut pi_layer_stats,
     ) -> *mut pi_error;
+    /** For each neuron of a layer the number of tokens that needed it: what it adds to the down
+ projection was not zero. `out` gets (hidden_dim,) counts, valid until the next call with this
+ context as a non-const argument; their sum is neurons_active of the layer. With a predictor,
+ neurons that it did not select are not needed. Only for contexts made with count_neurons.*/
+    pub fn pi_context_get_neuron_counts(
+        context: *const pi_context,
+        layer: u32,
+        out: *mut *const u64,
+    ) -> *mut pi_error;
+    /// Sets counters and neuron counts to zero.
     pub fn pi_context_reset_stats(context: *mut pi_context);
     /** The budget for a device with so much free memory: all but a reserve of 256 MiB for its display
  and its driver.*/

@@ -16,7 +16,7 @@ pub(crate) fn cache_folder(name: &str) -> Option<PathBuf> {
 }
 
 /// Writes a file in one step: beside its place, then renamed. Makes its folder.
-pub(crate) fn write_beside(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn write_beside(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -24,7 +24,7 @@ pub(crate) fn write_beside(path: &Path, text: &str) -> io::Result<()> {
     let thread = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "-");
     let beside = path.with_extension(format!("{}-{thread}part", std::process::id()));
     let written = fs::File::create(&beside)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|mut file| file.write_all(content))
         .and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // What is left is only ours, and its removal is a courtesy.

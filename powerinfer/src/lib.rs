@@ -42,6 +42,7 @@ mod policy;
 mod report;
 mod sampling;
 mod session;
+mod statistics;
 pub mod synthetic;
 mod text;
 mod tuning;
@@ -70,6 +71,9 @@ pub use sampling::{
 pub use session::{
     CancelHandle, Completion, EmbedOptions, FinishReason, GenerateOptions, Generation, LayerStats,
     Pooling, Session, SessionOptions, Stats,
+};
+pub use statistics::{
+    ActivationStatistics, FormatError, PickleError, StatisticsError, TorchError, read_torch_vector,
 };
 pub use text::{
     ChatMessage, ChatRequest, ChatTemplate, ChatTemplateError, EmptyStopString, EncodeOptions,

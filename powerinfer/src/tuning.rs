@@ -128,7 +128,7 @@ impl Tuner {
     fn remember(&self, record: &Record) {
         let Some(path) = self.path(&record.key) else { return };
         let text = serde_json::to_string_pretty(record).expect("plain numbers have a JSON form");
-        if let Err(error) = write_beside(&path, &(text + "\n")) {
+        if let Err(error) = write_beside(&path, (text + "\n").as_bytes()) {
             let path = path.display();
             tracing::warn!(%path, %error, "tuning is not kept: it will be measured every time");
         }

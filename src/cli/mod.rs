@@ -14,6 +14,7 @@ mod output;
 mod perplexity;
 mod plan;
 mod process_memory;
+mod profile;
 mod prompt;
 mod reply;
 mod run;
@@ -24,6 +25,7 @@ mod settings;
 mod tokenize;
 mod validate;
 mod version;
+mod windows;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -62,6 +64,8 @@ enum Command {
     Tokenize(tokenize::Args),
     /// Measures how well a model predicts a text.
     Perplexity(perplexity::Args),
+    /// Counts which neurons a text needs, for their placement.
+    Profile(profile::Args),
     /// Writes the logits of given tokens to an npy file.
     Logits(logits::Args),
     /// Measures speed, as a share of what the memory of this machine allows.
@@ -136,6 +140,7 @@ impl Cli {
             Some(Command::Validate(args)) => validate::run(&args),
             Some(Command::Tokenize(args)) => tokenize::run(&args),
             Some(Command::Perplexity(args)) => perplexity::run(&args),
+            Some(Command::Profile(args)) => profile::run(&args),
             Some(Command::Logits(args)) => logits::run(&args),
             Some(Command::Bench(args)) => bench::run(&args),
             Some(Command::Schema) => schema::run(),

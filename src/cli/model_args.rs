@@ -51,6 +51,23 @@ impl ModelArgs {
     pub(super) fn load(&self) -> anyhow::Result<Model> {
         self.load.model(&self.model)
     }
+
+    /// Loads the model with this strategy, unless the arguments want another.
+    pub(super) fn load_or(&self, strategy: Strategy) -> anyhow::Result<Model> {
+        let strategy = self.load.strategy_or_implied()?.unwrap_or(strategy);
+        Ok(Model::load_with(&self.model, &self.load.options()?.strategy(strategy))?)
+    }
+
+    /// The model as it lies in the file, for questions: no strategy is refused, nothing is copied.
+    pub(super) fn mapped(&self) -> anyhow::Result<Model> {
+        let options = ModelOptions::default().strategy(Strategy::Dense).repack(Repack::Never);
+        Ok(Model::load_with(&self.model, &options)?)
+    }
+
+    /// The model file.
+    pub(super) fn path(&self) -> &Path {
+        &self.model
+    }
 }
 
 impl LoadArgs {

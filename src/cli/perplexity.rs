@@ -1,48 +1,30 @@
 //! `powerinfer perplexity`: how well a model predicts a text.
 
-use std::path::PathBuf;
-
-use powerinfer::{Batch, EncodeOptions, KvType, Model, Output, Session, SessionOptions, Token};
+use powerinfer::{Model, Output, Session, Token};
 
 use super::exit::{self, Exit};
 use super::model_args::ModelArgs;
 use super::output::{Out, note};
-use super::prompt;
-use super::session_args::{MachineArgs, kv_type};
+use super::windows::{self, TextArgs, WindowArgs};
 
-/// Window length where none is given, unless the model is shorter.
-const DEFAULT_WINDOW: u32 = 512;
-
-/// Arguments of `powerinfer perplexity`.
+/// Arguments of `powerinfer perplexity`. The model is asked about the second half of each window.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The text [default: what is piped in].
-    #[arg(short, long, value_name = "FILE", help_heading = "Text")]
-    file: Option<PathBuf>,
-    /// Tokens in a window; the model is asked about the second half of each [default: 512, or
-    /// the length that the model was trained with if that is less].
-    #[arg(long, value_name = "N", help_heading = "Text")]
-    #[arg(value_parser = clap::value_parser!(u32).range(4..))]
-    ctx_size: Option<u32>,
+    #[command(flatten)]
+    text: TextArgs,
     /// Windows to compute at most [default: as many as the text has].
     #[arg(long, value_name = "N", help_heading = "Text")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     chunks: Option<u32>,
-    /// Moves the window by N tokens and asks about the last N of each instead [default: whole
-    /// windows side by side].
+    /// Moves the window by N tokens and asks about the last N of each instead of its second half
+    /// [default: whole windows side by side].
     #[arg(long, value_name = "N", help_heading = "Text")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     stride: Option<u32>,
     #[command(flatten)]
-    machine: MachineArgs,
-    /// Tokens that are computed together [default: 512].
-    #[arg(long, value_name = "N", help_heading = "Machine")]
-    batch: Option<u32>,
-    /// Element type of the attention cache: f16 or f32 [default: f16].
-    #[arg(long, value_name = "TYPE", value_parser = kv_type(), help_heading = "Machine")]
-    kv_type: Option<KvType>,
+    windows: WindowArgs,
 }
 
 /// Which windows of the text are computed, and what of each counts.
@@ -66,17 +48,11 @@ struct Score {
 
 /// Measures and prints the perplexity.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let text = match &args.file {
-        Some(file) => prompt::read_file(file)?,
-        None => prompt::piped()?
-            .ok_or_else(|| exit::usage("no text: give it with --file, or pipe it in"))?,
-    };
+    let text = args.text.read()?;
     let model = args.model.load()?;
-    let tokenizer = model.tokenizer()?;
-    let options = EncodeOptions::default().add_bos(tokenizer.wants_bos());
-    let tokens = tokenizer.encode(&text, options)?;
+    let tokens = windows::tokens(&model, &text)?;
     let plan = Plan::new(args, &model, tokens.len())?;
-    let mut session = open(args, &model, &plan)?;
+    let mut session = model.session(args.windows.options(plan.window)?)?;
     let (window, n) = (plan.window, plan.n_windows);
     note(&format!("{} tokens, {n} windows of {window}", tokens.len()));
     let mut out = Out::lock();
@@ -90,28 +66,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn open(args: &Args, model: &Model, plan: &Plan) -> anyhow::Result<Session> {
-    let options = SessionOptions::default()
-        .context(u32::try_from(plan.window)?)
-        .threads(args.machine.threads.unwrap_or(0))
-        .activation_bits(args.machine.activation_bits.unwrap_or(16))
-        .kv_type(args.kv_type.unwrap_or_default());
-    let options = args.batch.map_or(options, |batch| options.batch(batch));
-    Ok(model.session(options)?)
-}
-
 impl Plan {
     fn new(args: &Args, model: &Model, n_tokens: usize) -> anyhow::Result<Self> {
-        let trained = model.info().context_length;
-        let window = args.ctx_size.unwrap_or(DEFAULT_WINDOW.min(trained));
-        if window > trained {
-            note(&format!(
-                "warning: --ctx-size {window}, but the model was trained with {trained}"
-            ));
-        }
-        let window = usize::try_from(window)?;
-        let tokenizer = model.tokenizer()?;
-        let bos = tokenizer.bos().filter(|_| tokenizer.wants_bos());
+        let window = args.text.window(model)?;
+        let bos = windows::bos(model)?;
         if n_tokens < 2 * window {
             return Err(exit::usage(format!(
                 "the text has {n_tokens} tokens, want {} at least: give more text, or a smaller \
@@ -146,13 +104,9 @@ impl Plan {
             window[0] = bos;
         }
         let scored = self.first..self.window - 1;
-        let mut batch = Batch::new();
-        for (position, &token) in window.iter().enumerate() {
-            let output = if scored.contains(&position) { Output::LOGITS } else { Output::NONE };
-            batch.push(token, u32::try_from(position)?, 0, output);
-        }
-        session.truncate(0, 0)?;
-        session.decode(&batch)?;
+        windows::decode(session, &window, |position| {
+            if scored.contains(&position) { Output::LOGITS } else { Output::NONE }
+        })?;
         for position in scored {
             let logits = session.logits(u32::try_from(position)?)?;
             score.add(surprise(logits, window[position + 1]));

@@ -4,6 +4,7 @@
 
 mod failures;
 mod plan;
+mod profile;
 mod replies;
 #[cfg(unix)]
 mod scripts;

@@ -24,6 +24,7 @@ pub(crate) struct ContextSettings {
     pub(crate) kv_dtype: u32,
     pub(crate) activation_bits: u32,
     pub(crate) audit: bool,
+    pub(crate) count_neurons: bool,
 }
 
 /// Owns a `pi_context`. Calls that compute or change take `&mut self`.
@@ -34,6 +35,8 @@ pub(crate) struct ContextHandle {
     vocab_size: usize,
     /// Length of a row of hidden state.
     dim: usize,
+    /// Neurons of a layer.
+    hidden_dim: usize,
 }
 
 /// Cancels a context for as long as that exists; does nothing afterwards.
@@ -77,6 +80,7 @@ impl ContextHandle {
         options.kv_dtype = settings.kv_dtype;
         options.activation_bits = settings.activation_bits;
         options.audit = u32::from(settings.audit);
+        options.count_neurons = u32::from(settings.count_neurons);
         options.rates = rates.as_ref().map_or(ptr::null(), ptr::from_ref);
         options.layer_plans = tuning.map_or(ptr::null(), |_| layers.as_ptr());
 
@@ -90,6 +94,7 @@ impl ContextHandle {
             shared: Arc::new(Shared(context)),
             vocab_size: to_usize(info.vocab_size),
             dim: to_usize(info.dim),
+            hidden_dim: to_usize(info.hidden_dim),
         })
     }
 
@@ -193,6 +198,16 @@ impl ContextHandle {
         // SAFETY: the context is alive; `stats` names its own size and outlives the call.
         check(unsafe { sys::pi_context_get_layer_stats(self.as_ptr(), layer, &raw mut stats) })?;
         Ok(stats)
+    }
+
+    /// How many tokens needed each neuron of a layer: `hidden_dim` counts.
+    pub(crate) fn neuron_counts(&self, layer: u32) -> Result<&[u64], CoreError> {
+        let mut out = ptr::null();
+        // SAFETY: the context is alive and `out` outlives the call.
+        check(unsafe { sys::pi_context_get_neuron_counts(self.as_ptr(), layer, &raw mut out) })?;
+        // SAFETY: "(hidden_dim,) counts", valid as long as the borrow for the reason given in
+        // `logits`.
+        Ok(unsafe { slice::from_raw_parts(out, self.hidden_dim) })
     }
 
     pub(crate) fn reset_stats(&mut self) {

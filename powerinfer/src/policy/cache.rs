@@ -89,7 +89,7 @@ impl Cache {
         if !stamp.is_settled() {
             return;
         }
-        if let Err(error) = write_beside(&entry, &format!("{line}\n{digest}\n")) {
+        if let Err(error) = write_beside(&entry, format!("{line}\n{digest}\n").as_bytes()) {
             tracing::debug!(path = %entry.display(), %error, "checksum not remembered");
         }
     }

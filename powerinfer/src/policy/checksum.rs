@@ -15,7 +15,7 @@ const BLOCK: usize = 1 << 20;
 
 const PREFIX: &str = "sha256:";
 
-/// The SHA-256 digest of a file.
+/// A SHA-256 digest, of a file or of what is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Checksum([u8; 32]);
 
@@ -63,6 +63,10 @@ impl Checksum {
             *byte = high.zip(low).map(|(high, low)| high << 4 | low).ok_or_else(malformed)?;
         }
         Ok(Some(Self(bytes)))
+    }
+
+    pub(crate) fn from_digest(digest: [u8; 32]) -> Self {
+        Self(digest)
     }
 
     /// Hashes a file. `progress` is told the bytes read and the size of the file.

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::ffi::{ContextHandle, CoreError, CoreErrorKind};
 use crate::model::Model;
 use crate::report::Identity;
+use crate::statistics::ActivationStatistics;
 use interrupt::{Cause, Interrupt};
 use watchdog::Watchdog;
 
@@ -267,7 +268,34 @@ impl Session {
         Ok(self.context.layer_stats(layer)?.into())
     }
 
-    /// Sets all counters to zero.
+    /// How many tokens needed each neuron of a layer: what it added to the layer was not zero.
+    ///
+    /// Of sessions that use a predictor, neurons that it did not select were not needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Core`] if the session was opened without
+    /// [`count_neurons`](SessionOptions::count_neurons), or the model has no such layer.
+    pub fn neuron_counts(&self, layer: u32) -> Result<&[u64], Error> {
+        Ok(self.context.neuron_counts(layer)?)
+    }
+
+    /// The neuron counts of all layers since the session was opened or they were reset.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Core`] if the session was opened without
+    /// [`count_neurons`](SessionOptions::count_neurons).
+    pub fn activation_statistics(&self) -> Result<ActivationStatistics, Error> {
+        let info = self.model.info();
+        let layers = (0..info.n_layers).map(|layer| self.neuron_counts(layer));
+        let layers = layers.collect::<Result<Vec<_>, _>>()?;
+        // Of a decode that was stopped, the first layer saw the most tokens.
+        let tokens = self.layer_stats(0)?.neurons_total / u64::from(info.hidden_dim);
+        Ok(ActivationStatistics::counted(&layers, tokens, &info.name))
+    }
+
+    /// Sets all counters to zero, those of neurons too.
     pub fn reset_stats(&mut self) {
         self.context.reset_stats();
     }

@@ -36,6 +36,9 @@ pub struct SessionOptions {
     pub activation_bits: u32,
     /// Also computes every neuron, to count what a predictor misses. Slow.
     pub audit: bool,
+    /// Counts how many tokens needed each neuron, for
+    /// [`Session::activation_statistics`](crate::Session::activation_statistics).
+    pub count_neurons: bool,
     /// Ends a generation or an embedding that takes longer with
     /// [`Error::Timeout`](crate::Error::Timeout). Single decodes are not limited.
     pub timeout: Option<Duration>,
@@ -52,6 +55,7 @@ impl Default for SessionOptions {
             kv_type: KvType::F16,
             activation_bits: 16,
             audit: false,
+            count_neurons: false,
             timeout: None,
         }
     }
@@ -114,6 +118,13 @@ impl SessionOptions {
         self
     }
 
+    /// Sets whether the tokens are counted that needed each neuron.
+    #[must_use]
+    pub fn count_neurons(mut self, count_neurons: bool) -> Self {
+        self.count_neurons = count_neurons;
+        self
+    }
+
     /// Sets how long a generation or an embedding may take.
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -130,6 +141,7 @@ impl SessionOptions {
             kv_dtype: self.kv_type.dtype_id(),
             activation_bits: self.activation_bits,
             audit: self.audit,
+            count_neurons: self.count_neurons,
         }
     }
 }

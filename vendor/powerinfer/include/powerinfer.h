@@ -293,6 +293,8 @@ typedef struct {
     uint32_t activation_bits;
     const pi_rates* rates; /* for `auto` only, which wants both; copied. Of as many threads */
     const pi_layer_plan* layer_plans; /* (n_layers,) */
+    uint32_t count_neurons; /* 1: keep pi_context_get_neuron_counts, 8 bytes a neuron and layer */
+    uint32_t reserved;
 } pi_context_options;
 
 /* One unit of work: n_tokens tokens, any mix of sequences. Tokens of one sequence stand in order,
@@ -373,6 +375,14 @@ PI_API void pi_context_get_stats(const pi_context* context, pi_stats* out);
 PI_API pi_error* pi_context_get_layer_stats(
     const pi_context* context, uint32_t layer, pi_layer_stats* out
 );
+/* For each neuron of a layer the number of tokens that needed it: what it adds to the down
+ * projection was not zero. `out` gets (hidden_dim,) counts, valid until the next call with this
+ * context as a non-const argument; their sum is neurons_active of the layer. With a predictor,
+ * neurons that it did not select are not needed. Only for contexts made with count_neurons. */
+PI_API pi_error* pi_context_get_neuron_counts(
+    const pi_context* context, uint32_t layer, const uint64_t** out
+);
+/* Sets counters and neuron counts to zero. */
 PI_API void pi_context_reset_stats(pi_context* context);
 
 /* ---- placement ----

@@ -27,6 +27,7 @@ pi_error* pi_context_new(const pi_model* model, const pi_context_options* given,
         wanted.kv_type = static_cast<DType>(options.kv_dtype);
         wanted.activation_bits = options.activation_bits;
         wanted.audit = options.audit != 0;
+        wanted.count_neurons = options.count_neurons != 0;
         std::optional<Rates> rates;
         std::optional<std::vector<LayerPlan>> layer_plans;
         if (options.rates != nullptr) {
@@ -169,6 +170,16 @@ pi_error* pi_context_get_layer_stats(
         copy.neurons_candidate = layers[layer].neurons_candidate;
         copy.neurons_active = layers[layer].neurons_active;
         write_out(out, copy);
+    });
+}
+
+pi_error* pi_context_get_neuron_counts(
+    const pi_context* context, uint32_t layer, const uint64_t** out
+) {
+    return guarded([&] {
+        require(context, "context");
+        require(out, "out");
+        *out = context->context.neuron_counts(layer).data();
     });
 }
 

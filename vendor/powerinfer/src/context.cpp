@@ -136,10 +136,31 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
       plan_(make_plan(*model_, options, pool_.n_threads())), lengths_(options.n_sequences),
       added_(options.n_sequences) {
     stats_.layers.resize(static_cast<size_t>(model_->config().n_layers));
+    if (options.count_neurons) {
+        for (LayerStats& layer : stats_.layers) {
+            layer.fired.resize(static_cast<size_t>(model_->config().hidden_dim));
+        }
+    }
 }
 
 uint64_t Context::scratch_bytes() const noexcept {
-    return scratch_.n_bytes() + hidden_.n_bytes() + logits_.n_bytes();
+    uint64_t n_counted = 0;
+    for (const LayerStats& layer : stats_.layers) {
+        n_counted += layer.fired.size();
+    }
+    return scratch_.n_bytes() + hidden_.n_bytes() + logits_.n_bytes() +
+           n_counted * sizeof(uint64_t);
+}
+
+const std::vector<uint64_t>& Context::neuron_counts(uint32_t layer) const {
+    const size_t n_layers = stats_.layers.size();
+    PI_CHECK(layer < n_layers, invalid_argument, "layer: want below %zu, got %u", n_layers, layer);
+    PI_CHECK(
+        !stats_.layers[layer].fired.empty(),
+        invalid_argument,
+        "neuron counts: this context keeps none, make it with count_neurons = 1"
+    );
+    return stats_.layers[layer].fired;
 }
 
 void Context::check(const Batch& batch) {

@@ -26,6 +26,7 @@ struct ContextOptions {
     DType kv_type = DType::f16;
     uint32_t activation_bits = 16; // 16 or 8
     bool audit = false;
+    bool count_neurons = false;
     const Rates* rates = nullptr;                        // both with `automatic`, and only then
     const std::vector<LayerPlan>* layer_plans = nullptr; // (n_layers,)
 };
@@ -64,6 +65,8 @@ public:
 
     const Model& model() const noexcept { return *model_; }
     const Stats& stats() const noexcept { return stats_; }
+    // (hidden_dim,); throws if they are not counted.
+    const std::vector<uint64_t>& neuron_counts(uint32_t layer) const;
     // How a layer would compute one token now.
     Strategy layer_strategy(int layer) const noexcept { return plan_.choose(layer, 1).strategy(); }
     void reset_stats() { stats_.reset(); }

@@ -199,6 +199,21 @@ float* FeedForward::weigh(const ActiveSet& survivors) {
     return products;
 }
 
+// Neurons are shared out, so each count has one writer and no order matters.
+void FeedForward::count_fired(
+    const ActiveSet& survivors, const float* coef, std::vector<uint64_t>& fired
+) {
+    compute_.pool.parallel_for(survivors.n, kFlagGrain, [&](int64_t begin, int64_t end, int) {
+        for (size_t t = 0; t < static_cast<size_t>(n_tokens_); ++t) {
+            const float* row = coef + t * stride_;
+            for (int64_t i = begin; i < end; ++i) {
+                const int32_t neuron = survivors.id(static_cast<int>(i));
+                fired[static_cast<size_t>(neuron)] += is_non_zero(row[i]) ? 1 : 0;
+            }
+        }
+    });
+}
+
 Seen FeedForward::count(
     const ActiveSet& candidates, const ActiveSet& survivors, const float* coef, LayerStats& counters
 ) {
@@ -213,6 +228,9 @@ Seen FeedForward::count(
     const uint8_t* flags = scratch_.flags.data();
     n_needed_ = static_cast<int>(std::count(flags, flags + survivors.n, uint8_t{1}));
     n_terms_ = n_active.load();
+    if (!counters.fired.empty()) {
+        count_fired(survivors, coef, counters.fired);
+    }
     counters.neurons_active += n_terms_;
     counters.neurons_candidate += n_candidate;
     const uint64_t n_total = static_cast<uint64_t>(n_tokens_) * stride_;

@@ -50,6 +50,7 @@ private:
     Needed find_needed(int n, IsNeeded&& is_needed);
     // scratch.flags: which of n neurons are not zero for some token.
     void flag_non_zero(const float* values, int n);
+    void count_fired(const ActiveSet& survivors, const float* coef, std::vector<uint64_t>& fired);
     void activate(const ActiveSet& candidates, float* values, int t) const;
     uint64_t n_candidates(const ActiveSet& candidates, int t) const;
     void project_dense(const ActiveSet& survivors, const float* coef);

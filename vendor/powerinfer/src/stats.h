@@ -1,8 +1,10 @@
 // Counters of a context. Units and meaning: pi_stats in powerinfer.h.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace powerinfer {
@@ -11,6 +13,7 @@ struct LayerStats {
     uint64_t neurons_total = 0;
     uint64_t neurons_candidate = 0;
     uint64_t neurons_active = 0;
+    std::vector<uint64_t> fired; // (hidden_dim,) tokens that needed the neuron; empty: not counted
 };
 
 struct Stats {
@@ -27,10 +30,17 @@ struct Stats {
     uint64_t audit_missed = 0;
     std::vector<LayerStats> layers; // (n_layers,)
 
+    // To zero; what is counted stays.
     void reset() {
-        const size_t n_layers = layers.size();
+        std::vector<LayerStats> zeroed = std::move(layers);
+        for (LayerStats& layer : zeroed) {
+            std::vector<uint64_t> fired = std::move(layer.fired);
+            std::fill(fired.begin(), fired.end(), uint64_t{0});
+            layer = LayerStats{};
+            layer.fired = std::move(fired);
+        }
         *this = Stats{};
-        layers.resize(n_layers);
+        layers = std::move(zeroed);
     }
 };
 

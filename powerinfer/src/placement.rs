@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::ffi::{self, CoreError, PlacementHandle, PlacementSettings, RawCounts};
 use crate::file::GgufFile;
 use crate::policy::KvType;
+use crate::statistics::ActivationStatistics;
 
 /// How often each neuron was active, by layer.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,20 @@ impl ActivationCounts {
         #[expect(clippy::cast_precision_loss, reason = "a divisor, far below 2^53")]
         let tokens = tokens.unwrap_or(0) as f64;
         Ok(Self { values, layers: layers.len(), neurons, tokens })
+    }
+}
+
+impl From<&ActivationStatistics> for ActivationCounts {
+    fn from(statistics: &ActivationStatistics) -> Self {
+        let layers = statistics.n_layers();
+        #[expect(clippy::cast_precision_loss, reason = "a divisor, far below 2^53")]
+        let tokens = statistics.tokens().unwrap_or(0) as f64;
+        Self {
+            values: (0..layers).flat_map(|layer| statistics.layer(layer)).copied().collect(),
+            layers,
+            neurons: statistics.hidden_dim(),
+            tokens,
+        }
     }
 }
 

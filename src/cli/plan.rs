@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use powerinfer::{
-    GgufFile, GpuIndexState, KvType, Part, PartPlacement, Placement, PlacementInfo,
-    PlacementOptions, default_vram_budget,
+    ActivationCounts, ActivationStatistics, GgufFile, GpuIndexState, KvType, Part, PartPlacement,
+    Placement, PlacementInfo, PlacementOptions, default_vram_budget,
 };
 use serde_json::{Value, json};
 
@@ -46,7 +46,12 @@ pub(super) struct Args {
     /// Element type of the KV cache [default: f16].
     #[arg(long, value_parser = kv_type(), value_name = "TYPE")]
     kv_type: Option<KvType>,
-    /// Share of the neurons that a token needs, for what it is expected to read.
+    /// Which neurons are needed most: a file of `powerinfer profile`, or a folder of
+    /// `activation_<layer>.pt` [default: what lies beside the model, if anything].
+    #[arg(long, value_name = "PATH")]
+    statistics: Option<PathBuf>,
+    /// Share of the neurons that a token needs, for what it is expected to read, where there are no
+    /// statistics.
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     active: f64,
     /// Places the neurons that a GPU-index file (*.generated.gpuidx) names [default: they are
@@ -102,6 +107,14 @@ impl Args {
             .batch(self.batch)
             .kv_type(self.kv_type.unwrap_or_default())
             .active_share(self.active);
+        let statistics = match &self.statistics {
+            Some(path) => Some(ActivationStatistics::open(path)?),
+            None => ActivationStatistics::open_beside(&self.model)?,
+        };
+        let options = match &statistics {
+            Some(statistics) => options.counts(ActivationCounts::from(statistics)),
+            None => options,
+        };
         Ok(match &self.gpu_index {
             Some(path) => options.gpu_index(path),
             None => options,

@@ -161,3 +161,31 @@ fn an_index_is_saved_read_and_refused_where_it_cannot_be_meant() {
     let left = std::fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(left, 4, "nothing lies beside the files");
 }
+
+#[test]
+fn statistics_beside_the_model_choose_the_neurons() {
+    let folder = TempDir::new().unwrap();
+    let demo = std::fs::read(DEMO).expect("the demo model is in the repository");
+    let model = file(&folder, "demo.gguf", demo);
+    let model = text(&model);
+    let budget = below(model, "budget_for_all", 500_000);
+    let blind = plan(model, &["--vram-budget", &budget]);
+    assert_eq!(blind["neurons_by"], "no statistics: neurons in file order");
+
+    let story = file(&folder, "story.txt", "Once upon a time there was a red ball. ".repeat(8));
+    printed(&["profile", "-m", model, "-f", text(&story)]);
+    let told = plan(model, &["--vram-budget", &budget]);
+    assert_eq!(told["neurons_by"], "statistics");
+    assert_eq!(told["plan"]["has_counts"], true);
+    let share = |plan: &Value| plan["plan"]["activation_share"].as_f64().unwrap();
+    assert!(share(&told) > share(&blind), "{} {}", share(&told), share(&blind));
+    assert!(share(&told) > told["hot_share"].as_f64().unwrap());
+    let named = format!("{model}.activations");
+    assert_eq!(plan(model, &["--vram-budget", &budget, "--statistics", &named]), told);
+
+    let other = file(&folder, "other.activations", "{}");
+    let arguments = ["plan", "-m", model, "--vram-budget", "1", "--statistics", text(&other)];
+    let output = run(&arguments);
+    assert_ne!(code(&output), 0);
+    assert!(stderr(&output).contains("other.activations"), "{}", stderr(&output));
+}

@@ -28,12 +28,6 @@ int64_t rows_of(const Matrix& w, size_t n_bytes) {
     return std::max<int64_t>(1, rows / kRowGrain) * kRowGrain;
 }
 
-cpu::Rows rows_of(const Product& product, int begin, int end) noexcept {
-    const Matrix& w = *product.w;
-    return product.rows == nullptr ? w.slice(begin, end)
-                                   : w.select(product.rows + begin, end - begin);
-}
-
 cpu::Activations token_of(const cpu::Ops& ops, const cpu::Activations& x, int t) {
     const size_t token = static_cast<size_t>(t);
     return {
@@ -82,7 +76,7 @@ void multiply_all(
     const cpu::Ops& ops, const cpu::Activations& x, const Product& product, int begin, int end
 ) {
     float* out = product.out + begin;
-    const cpu::Rows rows = rows_of(product, begin, end);
+    const cpu::Rows rows = product.w->part(product.rows, begin, end);
     ops.of(product.w->type).dot_rows(out, product.out_stride, rows, x);
     for (int t = 0; t < x.n_tokens && product.bias != nullptr; ++t) {
         float* row = out + static_cast<size_t>(t) * product.out_stride;
@@ -187,7 +181,7 @@ void multiply_transposed(
                 compute.ops.of(w.type).axpy_rows(
                     out + token * static_cast<size_t>(w.cols),
                     static_cast<size_t>(w.cols),
-                    rows == nullptr ? w.slice(i, i + n) : w.select(rows + i, n),
+                    w.part(rows, i, i + n),
                     coef + token * coef_stride + i,
                     coef_stride,
                     tokens_at_once,

@@ -41,6 +41,10 @@ struct Matrix {
     cpu::Rows select(const int32_t* ids, int n) const noexcept {
         return {data, stride_bytes(), ids, n};
     }
+    // Rows [begin, end) of the list `ids`, or of all where it is nullptr.
+    cpu::Rows part(const int32_t* ids, int begin, int end) const noexcept {
+        return ids == nullptr ? slice(begin, end) : select(ids + begin, end - begin);
+    }
 };
 
 // Weight and bias of a norm; bias is nullptr where the family has none.

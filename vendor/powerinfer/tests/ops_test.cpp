@@ -83,6 +83,21 @@ void dots_match_the_twin() {
     }
 }
 
+// More columns than are decoded at a time, and more tokens than share a decoded row.
+void dots_of_wide_rows_and_long_prompts_match_the_twin() {
+    Random random(21);
+    for (const Ops* ops : tables()) {
+        for (DType type : twin::kWeightTypes) {
+            const int dim = dtype_info(type).block_elements == 256 ? 2304 : 2208;
+            const Matrix m = random_matrix(type, 11, dim, random);
+            for (const int n_tokens : {1, 6, 67}) {
+                check_dots(*ops, m, random_inputs(n_tokens, dim, random, 16));
+                check_dots(*ops, m, random_inputs(n_tokens, dim, random, 8));
+            }
+        }
+    }
+}
+
 void dots_of_extreme_values_match_the_twin() {
     Random random(2);
     for (const Ops* ops : tables()) {
@@ -354,6 +369,7 @@ void non_finite_activations_reach_the_result() {
 int main() {
     print_tables();
     CHECK_RUN(dots_match_the_twin);
+    CHECK_RUN(dots_of_wide_rows_and_long_prompts_match_the_twin);
     CHECK_RUN(dots_of_extreme_values_match_the_twin);
     CHECK_RUN(dots_do_not_depend_on_the_call);
     CHECK_RUN(no_rows_write_nothing);

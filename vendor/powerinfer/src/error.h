@@ -18,6 +18,7 @@ enum class ErrorKind : uint32_t {
     out_of_memory = 6,
     cancelled = 7,
     internal = 8, // a bug in the core
+    device = 9,   // no usable device, or it failed
 };
 
 class Error : public std::runtime_error {

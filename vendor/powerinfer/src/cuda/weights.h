@@ -15,6 +15,7 @@ namespace powerinfer::cuda {
 
 // Of one block. The scales are the bytes [scale_begin, scale_begin + scale_bytes) of the block.
 struct BlockSplit {
+    int elements;
     int body_bytes;
     int scale_begin;
     int scale_bytes;
@@ -23,25 +24,25 @@ struct BlockSplit {
 constexpr BlockSplit block_split(DType type) noexcept {
     switch (type) {
     case DType::q4_0:
-        return {16, 0, 2}; // d
+        return {32, 16, 0, 2}; // d
     case DType::q5_0:
-        return {16, 0, 6}; // d, high bits
+        return {32, 16, 0, 6}; // d, high bits
     case DType::q8_0:
-        return {32, 0, 2}; // d
+        return {32, 32, 0, 2}; // d
     case DType::q6_k:
-        return {208, 208, 2}; // d; the scales of its groups stay in the body
+        return {256, 208, 208, 2}; // d; the scales of its groups stay in the body
     case DType::q4_k:
-        return {144, 0, 0};
+        return {256, 144, 0, 0};
     case DType::q5_k:
-        return {176, 0, 0};
+        return {256, 176, 0, 0};
     case DType::f32:
     case DType::i32:
-        return {4, 0, 0};
+        return {1, 4, 0, 0};
     case DType::f16:
     case DType::bf16:
-        return {2, 0, 0};
+        return {1, 2, 0, 0};
     }
-    return {0, 0, 0};
+    return {1, 0, 0, 0};
 }
 
 // Of n_rows rows of `cols` elements, a multiple of the type's block.

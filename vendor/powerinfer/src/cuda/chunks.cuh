@@ -1,0 +1,322 @@
+// Readers of quantised rows on a device, straight from spec section 5: 32 elements at a time for
+// dot products, or the 8 of them that one lane adds to its columns.
+#pragma once
+
+#include "kernels.h"
+#include "weights.h"
+
+namespace powerinfer::cuda {
+
+inline constexpr int kChunk = 32;
+inline constexpr int kChunksK = 8; // of a super-block
+
+template <DType type>
+inline constexpr BlockSplit kSplit = block_split(type);
+
+struct Row {
+    const uint8_t* __restrict__ body;
+    const uint8_t* __restrict__ scales;
+};
+
+// Element j has the value scale[j / 16] * (q - offset) - min; `offset` is its type's.
+struct ChunkScale {
+    float scale[2];
+    float min;
+};
+
+__device__ __forceinline__ float load_half(const uint8_t* p) {
+    return __half2float(*reinterpret_cast<const __half*>(p));
+}
+
+__device__ __forceinline__ uint32_t load_word(const uint8_t* p) {
+    return __ldg(reinterpret_cast<const unsigned int*>(p));
+}
+
+// Four words, of an address that is a multiple of 16.
+__device__ __forceinline__ void load_words(uint32_t* out, const uint8_t* p) {
+    const uint4 words = __ldg(reinterpret_cast<const uint4*>(p));
+    out[0] = words.x;
+    out[1] = words.y;
+    out[2] = words.z;
+    out[3] = words.w;
+}
+
+// Four bytes whose bit 0 is one of the four lowest bits of n each.
+__device__ __forceinline__ uint32_t spread_bits(uint32_t n) {
+    return (n & 15u) * 0x00204081u & 0x01010101u;
+}
+
+// A quantised type. Word k of chunk c has elements 4k..4k+3 of the chunk, one a byte: unsigned,
+// less kOffset; of q8_0 signed. `words` reads all eight, `word` one.
+template <DType type>
+struct Chunks;
+
+template <>
+struct Chunks<DType::q4_0> {
+    static constexpr int kOffset = 8;
+    static constexpr bool kHasTwoScales = false;
+    static constexpr bool kHasMin = false;
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        const float d = load_half(row.scales + 2 * c);
+        return {{d, d}, 0.0f};
+    }
+    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
+        load_words(q, row.body + 16 * c);
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+            q[k + 4] = q[k] >> 4 & 0x0f0f0f0fu;
+            q[k] &= 0x0f0f0f0fu;
+        }
+    }
+    static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
+        return load_word(row.body + 16 * c + 4 * (k & 3)) >> (k & 4) & 0x0f0f0f0fu;
+    }
+};
+
+template <>
+struct Chunks<DType::q5_0> {
+    static constexpr int kOffset = 16;
+    static constexpr bool kHasTwoScales = false;
+    static constexpr bool kHasMin = false;
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        const float d = load_half(row.scales + 6 * c);
+        return {{d, d}, 0.0f};
+    }
+    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
+        load_words(q, row.body + 16 * c);
+        const uint32_t high = high_bits(row, c);
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+            q[k + 4] = (q[k] >> 4 & 0x0f0f0f0fu) | spread_bits(high >> (4 * k + 16)) << 4;
+            q[k] = (q[k] & 0x0f0f0f0fu) | spread_bits(high >> 4 * k) << 4;
+        }
+    }
+    static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
+        const uint32_t low = load_word(row.body + 16 * c + 4 * (k & 3)) >> (k & 4) & 0x0f0f0f0fu;
+        return low | spread_bits(high_bits(row, c) >> 4 * k) << 4;
+    }
+
+private:
+    static __device__ __forceinline__ uint32_t high_bits(const Row& row, int c) {
+        const auto* halves = reinterpret_cast<const unsigned short*>(row.scales + 6 * c + 2);
+        return static_cast<uint32_t>(__ldg(halves)) | static_cast<uint32_t>(__ldg(halves + 1))
+                                                          << 16;
+    }
+};
+
+template <>
+struct Chunks<DType::q8_0> {
+    static constexpr int kOffset = 0;
+    static constexpr bool kHasTwoScales = false;
+    static constexpr bool kHasMin = false;
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        const float d = load_half(row.scales + 2 * c);
+        return {{d, d}, 0.0f};
+    }
+    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
+        load_words(q, row.body + 32 * c);
+        load_words(q + 4, row.body + 32 * c + 16);
+    }
+    static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
+        return load_word(row.body + 32 * c + 4 * k);
+    }
+};
+
+// What q4_k and q5_k share: a header of d, dmin and eight 6-bit scales and minima in 12 bytes.
+__device__ __forceinline__ ChunkScale scale_k(const uint8_t* block, int c) {
+    uint32_t header[4];
+    load_words(header, block);
+    const int shift = 8 * (c & 3);
+    const uint32_t a = header[1] >> shift;
+    const uint32_t b = header[2] >> shift;
+    const uint32_t high = header[3] >> shift;
+    const bool is_low = c < 4;
+    const uint32_t scale = is_low ? a & 63u : (high & 15u) | (a >> 2 & 0x30u);
+    const uint32_t min = is_low ? b & 63u : (high >> 4 & 15u) | (b >> 2 & 0x30u);
+    const float d = load_half(block) * static_cast<float>(scale);
+    return {{d, d}, load_half(block + 2) * static_cast<float>(min)};
+}
+
+template <>
+struct Chunks<DType::q4_k> {
+    static constexpr int kOffset = 0;
+    static constexpr bool kHasTwoScales = false;
+    static constexpr bool kHasMin = true;
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        return scale_k(block(row, c), c % kChunksK);
+    }
+    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
+        load_words(q, quants(row, c));
+        load_words(q + 4, quants(row, c) + 16);
+        const int shift = 4 * (c & 1);
+#pragma unroll
+        for (int k = 0; k < 8; ++k) {
+            q[k] = q[k] >> shift & 0x0f0f0f0fu;
+        }
+    }
+    static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
+        return load_word(quants(row, c) + 4 * k) >> 4 * (c & 1) & 0x0f0f0f0fu;
+    }
+
+private:
+    static __device__ __forceinline__ const uint8_t* block(const Row& row, int c) {
+        return row.body + 144 * (c / kChunksK);
+    }
+    static __device__ __forceinline__ const uint8_t* quants(const Row& row, int c) {
+        return block(row, c) + 16 + 32 * (c % kChunksK / 2);
+    }
+};
+
+template <>
+struct Chunks<DType::q5_k> {
+    static constexpr int kOffset = 0;
+    static constexpr bool kHasTwoScales = false;
+    static constexpr bool kHasMin = true;
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        return scale_k(block(row, c), c % kChunksK);
+    }
+    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
+        uint32_t high[8];
+        load_words(q, quants(row, c));
+        load_words(q + 4, quants(row, c) + 16);
+        load_words(high, block(row, c) + 16);
+        load_words(high + 4, block(row, c) + 32);
+#pragma unroll
+        for (int k = 0; k < 8; ++k) {
+            q[k] = join(q[k], high[k], c);
+        }
+    }
+    static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
+        return join(load_word(quants(row, c) + 4 * k), load_word(block(row, c) + 16 + 4 * k), c);
+    }
+
+private:
+    static __device__ __forceinline__ uint32_t join(uint32_t low, uint32_t high, int c) {
+        return (low >> 4 * (c & 1) & 0x0f0f0f0fu) | (high >> c % kChunksK & 0x01010101u) << 4;
+    }
+    static __device__ __forceinline__ const uint8_t* block(const Row& row, int c) {
+        return row.body + 176 * (c / kChunksK);
+    }
+    static __device__ __forceinline__ const uint8_t* quants(const Row& row, int c) {
+        return block(row, c) + 48 + 32 * (c % kChunksK / 2);
+    }
+};
+
+template <>
+struct Chunks<DType::q6_k> {
+    static constexpr int kOffset = 32;
+    static constexpr bool kHasTwoScales = true;
+    static constexpr bool kHasMin = false;
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        const float d = load_half(row.scales + 2 * (c / kChunksK));
+        const auto* scales = reinterpret_cast<const signed char*>(block(row, c) + 192);
+        const int first = 2 * (c % kChunksK);
+        return {
+            {d * static_cast<float>(__ldg(scales + first)),
+             d * static_cast<float>(__ldg(scales + first + 1))},
+            0.0f
+        };
+    }
+    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
+        uint32_t high[8];
+        load_words(q, low_bits(row, c));
+        load_words(q + 4, low_bits(row, c) + 16);
+        load_words(high, high_bits(row, c));
+        load_words(high + 4, high_bits(row, c) + 16);
+#pragma unroll
+        for (int k = 0; k < 8; ++k) {
+            q[k] = join(q[k], high[k], c);
+        }
+    }
+    static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
+        return join(load_word(low_bits(row, c) + 4 * k), load_word(high_bits(row, c) + 4 * k), c);
+    }
+
+private:
+    // A half of 128 elements has four runs of 32: runs 0 and 1 in the low nibbles of 64 bytes, runs
+    // 2 and 3 in the high ones; two high bits of each run in one byte.
+    static __device__ __forceinline__ uint32_t join(uint32_t low, uint32_t high, int c) {
+        const int run = c % 4;
+        return (low >> 4 * (run / 2) & 0x0f0f0f0fu) | (high >> 2 * run & 0x03030303u) << 4;
+    }
+    static __device__ __forceinline__ const uint8_t* block(const Row& row, int c) {
+        return row.body + 208 * (c / kChunksK);
+    }
+    static __device__ __forceinline__ const uint8_t* low_bits(const Row& row, int c) {
+        return block(row, c) + 64 * (c % kChunksK / 4) + 32 * (c % 2);
+    }
+    static __device__ __forceinline__ const uint8_t* high_bits(const Row& row, int c) {
+        return block(row, c) + 128 + 32 * (c % kChunksK / 4);
+    }
+};
+
+// A type of floats. `eight` wants rows at multiples of 16 bytes and j a multiple of 8.
+template <DType type>
+struct Floats;
+
+template <>
+struct Floats<DType::f32> {
+    static constexpr int kBytes = 4;
+    static __device__ __forceinline__ float get(const uint8_t* row, int j) {
+        return __ldg(reinterpret_cast<const float*>(row) + j);
+    }
+    static __device__ __forceinline__ void eight(float (&w)[8], const uint8_t* row, int j) {
+        const uint8_t* p = row + 4 * static_cast<size_t>(j);
+        uint32_t words[8];
+        load_words(words, p);
+        load_words(words + 4, p + 16);
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            w[i] = __int_as_float(static_cast<int>(words[i]));
+        }
+    }
+};
+
+template <>
+struct Floats<DType::f16> {
+    static constexpr int kBytes = 2;
+    static __device__ __forceinline__ float get(const uint8_t* row, int j) {
+        return load_half(row + 2 * static_cast<size_t>(j));
+    }
+    static __device__ __forceinline__ void eight(float (&w)[8], const uint8_t* row, int j) {
+        uint32_t words[4];
+        load_words(words, row + 2 * static_cast<size_t>(j));
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const auto* pair = reinterpret_cast<const __half*>(&words[i]);
+            w[2 * i] = __half2float(pair[0]);
+            w[2 * i + 1] = __half2float(pair[1]);
+        }
+    }
+};
+
+template <>
+struct Floats<DType::bf16> {
+    static constexpr int kBytes = 2;
+    static __device__ __forceinline__ float get(const uint8_t* row, int j) {
+        const auto bits = __ldg(reinterpret_cast<const unsigned short*>(row) + j);
+        return __int_as_float(static_cast<int>(static_cast<uint32_t>(bits) << 16));
+    }
+    static __device__ __forceinline__ void eight(float (&w)[8], const uint8_t* row, int j) {
+        uint32_t words[4];
+        load_words(words, row + 2 * static_cast<size_t>(j));
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            w[2 * i] = __int_as_float(static_cast<int>(words[i] << 16));
+            w[2 * i + 1] = __int_as_float(static_cast<int>(words[i] & 0xffff0000u));
+        }
+    }
+};
+
+// Row i of a matrix.
+template <DType type>
+__device__ __forceinline__ Row row_of(const DeviceMatrix& w, int i) {
+    constexpr BlockSplit split = kSplit<type>;
+    const auto block = static_cast<size_t>(i) * static_cast<size_t>(w.cols / split.elements);
+    return {
+        w.body + block * static_cast<size_t>(split.body_bytes),
+        w.scales + block * static_cast<size_t>(split.scale_bytes)
+    };
+}
+
+} // namespace powerinfer::cuda

@@ -9,6 +9,7 @@ namespace powerinfer {
 struct ActiveSet {
     const int32_t* ids; // (n,), or nullptr for neurons 0..n-1
     int n;
+    const uint32_t* tokens = nullptr; // (n,) bit t: token t selected it; nullptr: scores say that
 
     int32_t id(int i) const noexcept { return ids == nullptr ? i : ids[i]; }
 };

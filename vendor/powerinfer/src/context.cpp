@@ -97,6 +97,27 @@ FfnPlan make_plan(const Model& model, const ContextOptions& options, int n_threa
     return {model, *options.rates, *options.layer_plans};
 }
 
+std::unique_ptr<DeviceContext> make_device_context(
+    const Model& model, const ContextOptions& options
+) {
+    if (options.device == nullptr) {
+        return nullptr;
+    }
+    PI_CHECK(
+        !options.audit,
+        unsupported,
+        "audit: what a predictor on a GPU misses is not counted; load the model without a GPU"
+    );
+    return options.device->make_context(
+        context_shape(model, options), checked_activation_bits(options.activation_bits)
+    );
+}
+
+int step_size(const Model& model, const ContextOptions& options, const DeviceContext* device) {
+    const int n_batch = batch_size(model, options);
+    return device == nullptr ? n_batch : std::min(n_batch, device->max_tokens());
+}
+
 template <typename T>
 void grow(Array<T>& array, size_t& capacity, size_t rows, size_t width) {
     if (rows > capacity) {
@@ -121,8 +142,10 @@ int thread_count(uint32_t n_threads) {
 }
 
 Context::Context(std::shared_ptr<const Model> model, const ContextOptions& options)
-    : model_(std::move(model)), ops_(cpu::best_ops()), n_batch_(batch_size(*model_, options)),
-      max_length_(max_length(*model_)), has_audit_(options.audit && model_->may_predict()),
+    : model_(std::move(model)), device_model_(options.device),
+      device_(make_device_context(*model_, options)), ops_(cpu::best_ops()),
+      n_batch_(step_size(*model_, options, device_.get())), max_length_(max_length(*model_)),
+      has_audit_(options.audit && model_->may_predict()),
       activation_bits_(checked_activation_bits(options.activation_bits)),
       pool_(thread_count(options.n_threads)),
       cache_(
@@ -130,11 +153,13 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
           model_->config().n_layers,
           model_->config().kv_dim,
           context_size(*model_, options),
-          checked("n_sequences", options.n_sequences, kMaxSequences)
+          checked("n_sequences", options.n_sequences, kMaxSequences),
+          device_ == nullptr ? 0 : device_->n_layers()
       ),
       scratch_(*model_, ops_, n_batch_, cache_.n_ctx(), pool_.n_threads(), has_audit_),
       plan_(make_plan(*model_, options, pool_.n_threads())), lengths_(options.n_sequences),
       added_(options.n_sequences) {
+    output_tokens_.reserve(2 * static_cast<size_t>(n_batch_));
     stats_.layers.resize(static_cast<size_t>(model_->config().n_layers));
     if (options.count_neurons) {
         for (LayerStats& layer : stats_.layers) {
@@ -267,6 +292,9 @@ void Context::decode(const Batch& batch) {
         wanted_.clear();
         throw;
     }
+    if (device_ != nullptr && !stats_.layers.front().fired.empty()) {
+        device_->count_neurons(stats_.layers);
+    }
     ++stats_.n_decode_calls;
     stats_.n_tokens += static_cast<uint64_t>(batch.tokens.n);
 }
@@ -279,35 +307,40 @@ void Context::decode_chunk(const Batch& batch, int begin, int n) {
         n,
     };
     Compute step = compute();
-    forward(step, cache_, tokens, cancelled_, has_audit_);
+    if (device_ != nullptr) {
+        device_->forward(step, cache_, tokens, cancelled_);
+    } else {
+        forward(step, cache_, tokens, cancelled_, has_audit_);
+    }
     write_outputs(begin, n);
 }
 
-// Norms the residuals that were asked for, and multiplies those of them that want logits.
 void Context::write_outputs(int begin, int n) {
     StopWatch watch;
-    Compute step = compute();
-    const int dim = model_->config().dim;
-    int n_logits = 0;
-    int32_t first_row = -1;
+    OutputRows rows{};
+    output_tokens_.clear();
     for (int t = 0; t < n; ++t) {
-        const size_t i = static_cast<size_t>(begin + t);
-        if (hidden_row_[i] < 0) {
-            continue;
-        }
-        float* out = hidden_.row(hidden_row_[i], dim);
-        normalize(step, out, scratch_.x.row(t, dim), model_->output_norm(), 1);
-        if (logits_row_[i] >= 0) {
-            first_row = first_row < 0 ? logits_row_[i] : first_row;
-            std::copy(out, out + dim, scratch_.normed.row(n_logits++, dim));
+        const int32_t row = hidden_row_[static_cast<size_t>(begin + t)];
+        if (row >= 0) {
+            rows.hidden = rows.n++ > 0 ? rows.hidden : hidden_.row(row, model_->config().dim);
+            output_tokens_.push_back(t);
         }
     }
-    if (n_logits > 0) {
-        const Matrix& w = model_->output();
-        const cpu::Activations x =
-            make_activations(step, scratch_.normed.data(), n_logits, dim, w.is_quantized());
-        float* out = logits_.row(first_row, w.rows);
-        multiply(step, x, {Product{&w, out, static_cast<size_t>(w.rows)}});
+    for (int t = 0; t < n; ++t) {
+        const int32_t row = logits_row_[static_cast<size_t>(begin + t)];
+        if (row >= 0) {
+            rows.logits =
+                rows.n_logits++ > 0 ? rows.logits : logits_.row(row, model_->vocab_size());
+            output_tokens_.push_back(t);
+        }
+    }
+    rows.tokens = output_tokens_.data();
+    rows.with_logits = rows.tokens + rows.n;
+    if (device_ != nullptr && device_->has_output()) {
+        device_->write_outputs(rows, stats_);
+    } else {
+        Compute step = compute();
+        powerinfer::write_outputs(step, rows);
     }
     watch.lap(stats_.output_ns);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "attention.h"
+#include "device.h"
 #include "kv_cache.h"
 #include "linear.h"
 #include "model.h"
@@ -29,6 +30,7 @@ struct ContextOptions {
     bool count_neurons = false;
     const Rates* rates = nullptr;                        // both with `automatic`, and only then
     const std::vector<LayerPlan>* layer_plans = nullptr; // (n_layers,)
+    std::shared_ptr<DeviceModel> device;                 // of the same model; nullptr: host only
 };
 
 // What a context of these options computes with. Throws Error(invalid_argument) for options out of
@@ -67,6 +69,8 @@ public:
     const Stats& stats() const noexcept { return stats_; }
     // (hidden_dim,); throws if they are not counted.
     const std::vector<uint64_t>& neuron_counts(uint32_t layer) const;
+    // nullptr: host only.
+    const DeviceContext* device() const noexcept { return device_.get(); }
     // How a layer would compute one token now.
     Strategy layer_strategy(int layer) const noexcept { return plan_.choose(layer, 1).strategy(); }
     void reset_stats() { stats_.reset(); }
@@ -85,6 +89,8 @@ private:
     void write_outputs(int begin, int n);
 
     std::shared_ptr<const Model> model_;
+    std::shared_ptr<DeviceModel> device_model_; // nullptr: host only
+    std::unique_ptr<DeviceContext> device_;     // likewise
     const cpu::Ops& ops_;
     int n_batch_;
     int max_length_; // of a sequence
@@ -97,12 +103,13 @@ private:
     FfnPlan plan_;
     mutable std::atomic<bool> cancelled_{false};
 
-    std::vector<int> lengths_;        // (n_sequences,) before the last decode
-    std::vector<int> added_;          // (n_sequences,) tokens that it was given
-    std::vector<uint8_t> wanted_;     // (batch,) outputs of the last decode
-    std::vector<int32_t> hidden_row_; // (batch,) row in hidden_, -1: none
-    std::vector<int32_t> logits_row_; // (batch,) row in logits_, -1: none
-    size_t hidden_capacity_ = 0;      // rows
+    std::vector<int> lengths_;           // (n_sequences,) before the last decode
+    std::vector<int> added_;             // (n_sequences,) tokens that it was given
+    std::vector<uint8_t> wanted_;        // (batch,) outputs of the last decode
+    std::vector<int32_t> hidden_row_;    // (batch,) row in hidden_, -1: none
+    std::vector<int32_t> logits_row_;    // (batch,) row in logits_, -1: none
+    std::vector<int32_t> output_tokens_; // of a step: those with outputs, then those with logits
+    size_t hidden_capacity_ = 0;         // rows
     size_t logits_capacity_ = 0;
     Array<float> hidden_; // (rows, dim)
     Array<float> logits_; // (rows, vocab_size)

@@ -92,10 +92,8 @@ void FeedForward::test(const ActiveSet& candidates) {
     const float* bias = config_.family->is_gated ? nullptr : layer_.up_bias;
     Needed needed;
     if (choice_.uses_predictor && choice_.lists_candidates) {
-        needed = find_needed(candidates.n, [&](int t, int i) {
-            const float score = scratch_.neurons.row(t, hidden_dim_)[candidates.id(i)];
-            return score >= config_.sparse_threshold;
-        });
+        needed =
+            find_needed(candidates.n, [&](int t, int i) { return is_selected(candidates, t, i); });
     }
     multiply(
         compute_,
@@ -245,12 +243,27 @@ Seen FeedForward::count(
     };
 }
 
+bool FeedForward::is_selected(const ActiveSet& candidates, int t, int i) const {
+    if (candidates.tokens != nullptr) {
+        return (candidates.tokens[i] >> t & 1) != 0;
+    }
+    return scratch_.neurons.data(
+           )[static_cast<size_t>(t) * stride_ + static_cast<size_t>(candidates.id(i))] >=
+           config_.sparse_threshold;
+}
+
 uint64_t FeedForward::n_candidates(const ActiveSet& candidates, int t) const {
     if (!choice_.uses_predictor) {
         return static_cast<uint64_t>(candidates.n);
     }
     if (n_tokens_ == 1) {
         return static_cast<uint64_t>(n_selected_);
+    }
+    if (candidates.tokens != nullptr) {
+        const uint32_t* end = candidates.tokens + candidates.n;
+        return static_cast<uint64_t>(std::count_if(candidates.tokens, end, [t](uint32_t tokens) {
+            return (tokens >> t & 1) != 0;
+        }));
     }
     const float* scores = scratch_.neurons.row(t, hidden_dim_);
     const float threshold = config_.sparse_threshold;
@@ -259,7 +272,7 @@ uint64_t FeedForward::n_candidates(const ActiveSet& candidates, int t) const {
     ));
 }
 
-void FeedForward::project_down(const ActiveSet& survivors, const float* coef) {
+void FeedForward::project_down(const ActiveSet& survivors, const float* coef, bool adds_bias) {
     if (layer_.down_t.data != nullptr) {
         multiply_transposed(
             compute_,
@@ -277,7 +290,7 @@ void FeedForward::project_down(const ActiveSet& survivors, const float* coef) {
     } else {
         project_dense(survivors, coef);
     }
-    if (layer_.down_bias != nullptr) {
+    if (layer_.down_bias != nullptr && adds_bias) {
         for (int t = 0; t < n_tokens_; ++t) {
             float* delta = scratch_.delta.row(t, config_.dim);
             std::transform(delta, delta + config_.dim, layer_.down_bias, delta, std::plus<>());

@@ -24,6 +24,8 @@ public:
     );
 
     ActiveSet find_candidates(const float* residual);
+    // In place of that: those that somebody else selected.
+    void set_candidates(const ActiveSet& candidates) { n_selected_ = candidates.n; }
     void pack_input();
     // Gate products, or up products of ungated families, of the candidates: scratch.first (T, n).
     void test(const ActiveSet& candidates);
@@ -40,7 +42,7 @@ public:
         const float* coef,
         LayerStats& counters
     );
-    void project_down(const ActiveSet& survivors, const float* coef);
+    void project_down(const ActiveSet& survivors, const float* coef, bool adds_bias = true);
 
 private:
     template <typename Body>
@@ -52,6 +54,7 @@ private:
     void flag_non_zero(const float* values, int n);
     void count_fired(const ActiveSet& survivors, const float* coef, std::vector<uint64_t>& fired);
     void activate(const ActiveSet& candidates, float* values, int t) const;
+    bool is_selected(const ActiveSet& candidates, int t, int i) const;
     uint64_t n_candidates(const ActiveSet& candidates, int t) const;
     void project_dense(const ActiveSet& survivors, const float* coef);
 

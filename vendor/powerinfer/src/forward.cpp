@@ -124,6 +124,27 @@ void normalize(
     });
 }
 
+void write_outputs(Compute& compute, const OutputRows& rows) {
+    const Model& model = compute.model;
+    const int dim = model.config().dim;
+    const auto width = static_cast<size_t>(dim);
+    int n_logits = 0;
+    for (int i = 0; i < rows.n; ++i) {
+        float* out = rows.hidden + static_cast<size_t>(i) * width;
+        normalize(compute, out, compute.scratch.x.row(rows.tokens[i], dim), model.output_norm(), 1);
+        if (n_logits < rows.n_logits && rows.with_logits[n_logits] == rows.tokens[i]) {
+            std::copy(out, out + dim, compute.scratch.normed.row(n_logits++, dim));
+        }
+    }
+    if (n_logits > 0) {
+        const Matrix& w = model.output();
+        const cpu::Activations x = make_activations(
+            compute, compute.scratch.normed.data(), n_logits, dim, w.is_quantized()
+        );
+        multiply(compute, x, {Product{&w, rows.logits, static_cast<size_t>(w.rows)}});
+    }
+}
+
 void forward(
     Compute& compute,
     KvCache& cache,

@@ -26,6 +26,19 @@ void forward(
     bool audit
 );
 
+// Residuals of a step that become outputs.
+struct OutputRows {
+    const int32_t* tokens; // (n,) of the step, ascending
+    int n;
+    const int32_t* with_logits; // (n_logits,) likewise, some of them
+    int n_logits;
+    float* hidden; // (n, dim) normed
+    float* logits; // (n_logits, vocab_size)
+};
+
+// After a step whose residuals are in scratch.x.
+void write_outputs(Compute& compute, const OutputRows& rows);
+
 // out (n_tokens, dim) = the model's norm of `x`.
 void normalize(
     Compute& compute, float* out, const float* x, const NormWeights& weights, int n_tokens

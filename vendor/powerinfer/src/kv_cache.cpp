@@ -13,26 +13,26 @@ int pages_for(int n_tokens) noexcept {
     return (n_tokens + kPageTokens - 1) / kPageTokens;
 }
 
-size_t pages_for(int n_ctx, size_t n_sequences) noexcept {
-    return static_cast<size_t>(pages_for(n_ctx)) + n_sequences - 1;
-}
-
 } // namespace
 
-uint64_t KvCache::layer_bytes(DType type, int kv_dim, int n_ctx, int n_sequences) noexcept {
-    const size_t n_pages = pages_for(n_ctx, static_cast<size_t>(n_sequences));
-    return 2 * n_pages * kPageTokens * powerinfer::row_bytes(type, kv_dim);
+int KvCache::n_pages(int n_ctx, int n_sequences) noexcept {
+    return pages_for(n_ctx) + n_sequences - 1;
 }
 
-KvCache::KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequences)
-    : type_(type), n_layers_(n_layers), n_ctx_(n_ctx),
+uint64_t KvCache::layer_bytes(DType type, int kv_dim, int n_ctx, int n_sequences) noexcept {
+    const auto pages = static_cast<uint64_t>(n_pages(n_ctx, n_sequences));
+    return 2 * pages * kPageTokens * powerinfer::row_bytes(type, kv_dim);
+}
+
+KvCache::KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequences, int first_layer)
+    : type_(type), first_layer_(first_layer), n_layers_(n_layers - first_layer), n_ctx_(n_ctx),
       row_bytes_(powerinfer::row_bytes(type, kv_dim)), page_bytes_(row_bytes_ * kPageTokens),
       sequences_(static_cast<size_t>(n_sequences)) {
-    const size_t n_pages = pages_for(n_ctx, sequences_.size());
+    const auto n_pages = static_cast<size_t>(KvCache::n_pages(n_ctx, n_sequences));
     layer_bytes_ = n_pages * page_bytes_;
     // Fresh pages of the system are not resident until a token is stored in them.
-    keys_ = Buffer::allocate(static_cast<size_t>(n_layers), layer_bytes_);
-    values_ = Buffer::allocate(static_cast<size_t>(n_layers), layer_bytes_);
+    keys_ = Buffer::allocate(static_cast<size_t>(n_layers_), layer_bytes_);
+    values_ = Buffer::allocate(static_cast<size_t>(n_layers_), layer_bytes_);
     references_.assign(n_pages, 0);
     free_.reserve(n_pages);
     for (size_t page = n_pages; page > 0; --page) {
@@ -45,7 +45,8 @@ KvCache::KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequence
 
 size_t KvCache::offset(int layer, int sequence, int position) const noexcept {
     const int32_t page = at(sequence).pages[static_cast<size_t>(position / kPageTokens)];
-    return static_cast<size_t>(layer) * layer_bytes_ + static_cast<size_t>(page) * page_bytes_ +
+    return static_cast<size_t>(layer - first_layer_) * layer_bytes_ +
+           static_cast<size_t>(page) * page_bytes_ +
            static_cast<size_t>(position % kPageTokens) * row_bytes_;
 }
 
@@ -70,6 +71,9 @@ void KvCache::make_private(int32_t& page) {
         const size_t to = base + static_cast<size_t>(copy) * page_bytes_;
         std::memcpy(keys_.data() + to, keys_.data() + from, page_bytes_);
         std::memcpy(values_.data() + to, values_.data() + from, page_bytes_);
+    }
+    if (first_layer_ > 0) {
+        page_copies_.push_back({page, copy});
     }
     release_page(page);
     page = copy;

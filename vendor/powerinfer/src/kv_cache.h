@@ -17,9 +17,12 @@ inline constexpr int kPageTokens = 32;
 class KvCache {
 public:
     // Room for n_ctx tokens in whole pages, and for the unfilled last page of every further
-    // sequence.
-    KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequences);
+    // sequence. Rows of the layers before `first_layer` are a device's: it is told which pages it
+    // has to copy.
+    KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequences, int first_layer = 0);
 
+    // Of all sequences together.
+    static int n_pages(int n_ctx, int n_sequences) noexcept;
     // Of the keys and values of one layer.
     static uint64_t layer_bytes(DType type, int kv_dim, int n_ctx, int n_sequences) noexcept;
 
@@ -36,6 +39,16 @@ public:
     void append(int sequence, int n);
     void truncate(int sequence, int n);
     void fork(int source, int target, int n);
+
+    // The pages of a sequence.
+    const std::vector<int32_t>& pages(int sequence) const noexcept { return at(sequence).pages; }
+    // What a device still has to copy of its layers, in order, before it stores or reads rows.
+    struct PageCopy {
+        int32_t from;
+        int32_t to;
+    };
+    const std::vector<PageCopy>& page_copies() const noexcept { return page_copies_; }
+    void clear_page_copies() noexcept { page_copies_.clear(); }
 
     // Row (kv_dim elements) of a position. Rows of the positions of one page follow each other.
     std::byte* key(int layer, int sequence, int position) noexcept {
@@ -60,7 +73,8 @@ private:
     void make_private(int32_t& page);
 
     DType type_;
-    int n_layers_;
+    int first_layer_;
+    int n_layers_; // from first_layer_ on
     int n_ctx_;
     size_t row_bytes_;
     size_t page_bytes_;               // of one layer
@@ -70,6 +84,7 @@ private:
     std::vector<int32_t> references_; // (n_pages,) sequences that hold the page
     std::vector<int32_t> free_;       // unused pages, the next one last
     std::vector<Sequence> sequences_;
+    std::vector<PageCopy> page_copies_;
 };
 
 } // namespace powerinfer

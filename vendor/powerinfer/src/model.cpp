@@ -1,6 +1,7 @@
 #include "model.h"
 
 #include "error.h"
+#include "placement.h"
 
 #include <string>
 #include <unordered_set>
@@ -264,20 +265,29 @@ Model::Model(std::shared_ptr<const Weights> weights, const ModelOptions& options
         has_predictor_ ? "" : ", and the file has none"
     );
     config_.sparse_threshold = options.sparse_threshold.value_or(config_.sparse_threshold);
-    choose_layout();
+    PI_CHECK(
+        options.placement == nullptr || strategy_ != Strategy::automatic,
+        unsupported,
+        "strategy auto decides by what it measured of the CPU; on a GPU take dense, exact or "
+        "predictor"
+    );
+    choose_layout(options.placement);
     tensors.warn_unknown(options.log);
 }
 
 // About half of a predictor's hidden layer is zero, so that of its second matrix only some columns
-// are needed. Rows that are read for the same neurons lie side by side: the addresses of one page
-// are then looked up for all of them. In a mapped file everything is where it is.
-void Model::choose_layout() {
+// are needed; a device takes rows. Rows that are read for the same neurons lie side by side: the
+// addresses of one page are then looked up for all of them. In a mapped file everything is where it
+// is.
+void Model::choose_layout(const Placement* placement) {
     if (weights_->copied_bytes() == 0) {
         return;
     }
     const bool is_gated = config_.family->is_gated;
-    for (Layer& layer : layers_) {
-        if (may_predict() && fits_columns(layer.fc2.type, layer.fc2.rows)) {
+    for (size_t i = 0; i < layers_.size(); ++i) {
+        Layer& layer = layers_[i];
+        const bool is_on_device = placement != nullptr && placement->layers[i].has_predictor;
+        if (may_predict() && !is_on_device && fits_columns(layer.fc2.type, layer.fc2.rows)) {
             layer.fc2.is_by_columns = true;
             layout_.by_columns.push_back({layer.fc2.data, layer.fc2.rows, layer.fc2.cols});
         }

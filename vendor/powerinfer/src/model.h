@@ -75,8 +75,13 @@ struct Layer {
     Matrix fc2;                       // (hidden_dim, rank), by columns where it can be
 };
 
+struct Placement;
+
 struct ModelOptions {
     std::optional<Strategy> strategy; // absent: the file's natural one
+    // What a device gets copies of. Throws Error(unsupported) with Strategy::automatic, whose
+    // measurements are the host's.
+    const Placement* placement = nullptr;
     std::optional<float> sparse_threshold;
     Log log;
 };
@@ -111,7 +116,7 @@ public:
     const Layout& layout() const noexcept { return layout_; }
 
 private:
-    void choose_layout();
+    void choose_layout(const Placement* placement);
     void bundle(std::span<Matrix* const> matrices);
 
     std::shared_ptr<const Weights> weights_;

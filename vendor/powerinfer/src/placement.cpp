@@ -225,12 +225,14 @@ void place_dense(const ModelSizes& sizes, Budget& budget, Placement& out) {
     for (size_t i = 0; i < sizes.layers.size(); ++i) {
         const LayerSizes& layer = sizes.layers[i];
         if (budget.take(layer.attention + layer.kv_cache)) {
+            out.layers[i].has_attention = true;
             give(out.layers[i], Part::attention, layer.attention);
             give(out.layers[i], Part::kv_cache, layer.kv_cache);
         }
     }
     for (size_t i = 0; i < sizes.layers.size(); ++i) {
         if (budget.take(sizes.layers[i].predictor)) {
+            out.layers[i].has_predictor = sizes.has_predictor;
             give(out.layers[i], Part::predictor, sizes.layers[i].predictor);
         }
     }

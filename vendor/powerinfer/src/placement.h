@@ -47,6 +47,8 @@ struct PartPlacement {
 struct LayerPlacement {
     std::array<uint64_t, kParts> device_bytes{};
     std::vector<int32_t> neurons; // on the device, ascending
+    bool has_attention = false;   // and the KV cache
+    bool has_predictor = false;
     // Of the layer's activations, those of neurons on the device; without counts the share of the
     // neurons, as if all fired equally often.
     double activation_share = 0.0;

@@ -12,14 +12,12 @@
 #include "../config.h"
 #include "../dtype.h"
 #include "runtime.h"
+#include "shapes.h"
 
 #include <cstdint>
 #include <span>
 
 namespace powerinfer::cuda {
-
-inline constexpr int kMaxTokens = 32; // of one step: a bit each in a word
-inline constexpr int kSegment = 32;   // neurons that are listed together
 
 // Rows of weights. Blocks of quantised types are split: `body` has of each block the part that is
 // read in words of 16 bytes, `scales` the rest of it; see weights.h. Floats are all body.
@@ -31,20 +29,6 @@ struct DeviceMatrix {
     int cols = 0;
 
     bool is_quantized() const noexcept { return dtype_info(type).is_quantized; }
-};
-
-// Of 32 rounded activations x = scale * q.
-struct alignas(16) BlockScale {
-    float scale;
-    int32_t sums[2]; // of q, of 16 each
-    int32_t unused;
-};
-
-// Rounded activations, q = 256 * high + low, in two planes of signed bytes.
-struct Packed {
-    int8_t* low = nullptr;        // (T, dim), dim a multiple of 32; nullptr: not wanted
-    int8_t* high = nullptr;       // (T, dim)
-    BlockScale* blocks = nullptr; // (T, dim / 32)
 };
 
 struct DeviceActivations {
@@ -99,22 +83,6 @@ void predict_hidden(
     const DeviceActivations& x,
     int max_step
 );
-
-// Which neurons some token needs. Rows of the predictor are neurons of the device first (hot rows,
-// [0, n_hot)), then those of the host (cold rows). Segments hold 32 rows each of one kind, the last
-// hot one and the last cold one may be shorter: segment s < n_hot_segments begins at row 32 * s,
-// the cold ones at n_hot + 32 * (s - n_hot_segments).
-struct Selection {
-    int32_t* counts;  // (n_segments,)
-    int32_t* rows;    // (n_segments, 32) of each segment its selected rows, ascending, at its begin
-    uint32_t* needed; // (n_segments, 32) of each of them bit t: token t selects it
-};
-constexpr int n_hot_segments(int n_hot) noexcept {
-    return ceil_div(n_hot, kSegment);
-}
-constexpr int n_segments(int n_hot, int n_rows) noexcept {
-    return n_hot_segments(n_hot) + ceil_div(n_rows - n_hot, kSegment);
-}
 
 // Selects where fc2 . hidden >= threshold.
 void select(
@@ -180,11 +148,8 @@ void weigh(
     const NeuronCounters& counters
 );
 
-// Parts that the sum over neurons is cut into; partial sums are added in order.
-inline constexpr int kDownParts = 16;
-
 // x[t] += bias + sum over the neurons of coef[t, i] * down_t[i]. `partial` (kDownParts, T, dim) is
-// scratch; `arrived` (T * ceil(dim / 256),) must be 0 and is 0 again afterwards.
+// scratch; `arrived` (T * ceil(dim / kDownColumns),) must be 0 and is 0 again afterwards.
 void project_down(
     Stream stream,
     float* x,
@@ -235,11 +200,6 @@ void rotate_and_store(
     const DeviceTokens& tokens,
     const Heads& heads
 );
-
-// Positions that one block sums: of every sequence the same ones, whatever its length.
-int attention_chunk(int n_ctx) noexcept;
-// Floats of scratch for n_tokens tokens.
-size_t attention_scratch(const Heads& heads, int n_tokens, int n_ctx) noexcept;
 
 // out (T, dim) = attention of q over the positions up to each token's own; also packed where
 // packed.low is not null.

@@ -25,10 +25,6 @@ inline void check_launch(const char* kernel) {
 
 inline constexpr int kWarp = 32;
 
-constexpr int ceil_div(int n, int d) noexcept {
-    return (n + d - 1) / d;
-}
-
 } // namespace powerinfer::cuda
 
 // PI_LAUNCH((kernel<2>), grid, block, shared_bytes, stream)(arguments...)

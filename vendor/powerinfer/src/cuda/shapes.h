@@ -1,0 +1,68 @@
+// Sizes that kernels and plans agree on. Known without a device.
+#pragma once
+
+#include "../kv_cache.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace powerinfer::cuda {
+
+inline constexpr int kMaxTokens = 32;    // of one step: a bit each in a word
+inline constexpr int kSegment = 32;      // neurons that are listed together
+inline constexpr int kDownParts = 16;    // that a sum over neurons is cut into
+inline constexpr int kDownColumns = 256; // of one block of such a sum
+
+constexpr int ceil_div(int n, int d) noexcept {
+    return (n + d - 1) / d;
+}
+
+// Of 32 rounded activations x = scale * q.
+struct alignas(16) BlockScale {
+    float scale;
+    int32_t sums[2]; // of q, of 16 each
+    int32_t unused;
+};
+
+// Rounded activations, q = 256 * high + low, in two planes of signed bytes.
+struct Packed {
+    int8_t* low = nullptr;        // (T, dim), dim a multiple of 32; nullptr: not wanted
+    int8_t* high = nullptr;       // (T, dim)
+    BlockScale* blocks = nullptr; // (T, dim / 32)
+};
+
+// Which neurons some token needs. Rows of the predictor are neurons of the device first (hot rows,
+// [0, n_hot)), then those of the host (cold rows). A segment has 32 rows of one kind, the last hot
+// one and the last cold one may have fewer: segment s < n_hot_segments begins at row 32 * s, the
+// cold ones at n_hot + 32 * (s - n_hot_segments).
+struct Selection {
+    int32_t* counts;  // (n_segments,)
+    int32_t* rows;    // (n_segments, 32) of each segment its selected rows, ascending, at its begin
+    uint32_t* needed; // (n_segments, 32) of each of them bit t: token t selects it
+};
+constexpr int n_hot_segments(int n_hot) noexcept {
+    return ceil_div(n_hot, kSegment);
+}
+constexpr int n_segments(int n_hot, int n_rows) noexcept {
+    return n_hot_segments(n_hot) + ceil_div(n_rows - n_hot, kSegment);
+}
+
+// Positions that one block of the attention sums, the same ones of every sequence, whatever its
+// length: a long context has at most kAttentionChunks of them.
+inline constexpr int kAttentionChunks = 64;
+constexpr int attention_chunk(int n_ctx) noexcept {
+    int chunk = 8 * kPageTokens;
+    while (ceil_div(n_ctx, chunk) > kAttentionChunks) {
+        chunk *= 2;
+    }
+    return chunk;
+}
+// Floats of scratch: of each chunk a sum of values, a maximum and a sum of exponentials.
+constexpr size_t attention_scratch(int n_heads, int head_dim, int n_tokens, int n_ctx) noexcept {
+    return static_cast<size_t>(n_tokens) * static_cast<size_t>(n_heads) *
+           static_cast<size_t>(ceil_div(n_ctx, attention_chunk(n_ctx))) *
+           (static_cast<size_t>(head_dim) + 2);
+}
+
+} // namespace powerinfer::cuda

@@ -322,24 +322,24 @@ void FeedForward::project_dense(const ActiveSet& survivors, const float* coef) {
     );
 }
 
-void feed_forward(
-    Compute& compute, int index, const float* input, const float* residual, int n_tokens, bool audit
-) {
+void feed_forward(Compute& compute, int index, const FfnInput& input) {
     StopWatch watch;
-    const FfnChoice choice = compute.plan.choose(index, n_tokens);
-    FeedForward ffn(compute, compute.model.layer(index), choice, input, n_tokens);
-    const ActiveSet candidates = ffn.find_candidates(residual);
+    const FfnChoice choice = compute.plan.choose(index, input.n_tokens);
+    FeedForward ffn(compute, compute.model.layer(index), choice, input.input, input.n_tokens);
+    const ActiveSet candidates = input.candidates != nullptr
+                                     ? ffn.take_candidates(*input.candidates)
+                                     : ffn.find_candidates(input.residual);
     watch.lap(compute.stats.predictor_ns);
     ffn.pack_input();
     ffn.test(candidates);
-    if (audit && choice.uses_predictor) {
+    if (input.audit && choice.uses_predictor) {
         ffn.audit();
     }
     const ActiveSet survivors = ffn.find_survivors(candidates);
     const float* coef = ffn.weigh(survivors);
     LayerStats& counters = compute.stats.layers[static_cast<size_t>(index)];
-    compute.plan.learn(index, n_tokens, ffn.count(candidates, survivors, coef, counters));
-    ffn.project_down(survivors, coef);
+    compute.plan.learn(index, input.n_tokens, ffn.count(candidates, survivors, coef, counters));
+    ffn.project_down(survivors, coef, input.adds_bias);
     watch.lap(compute.stats.ffn_ns);
 }
 

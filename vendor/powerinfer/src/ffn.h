@@ -8,12 +8,19 @@
 
 namespace powerinfer {
 
-// scratch.delta = FFN(input) for n_tokens tokens; `residual` feeds the predictor. Both (n_tokens,
-// dim). For one token and for a batch each token gets the same bits. `audit` counts what a
-// predictor misses, in layers that use theirs.
-void feed_forward(
-    Compute& compute, int index, const float* input, const float* residual, int n_tokens, bool audit
-);
+struct FfnInput {
+    const float* input;    // (n_tokens, dim)
+    const float* residual; // (n_tokens, dim), for the predictor
+    int n_tokens;
+    bool audit = false; // counts what a predictor misses, in layers that use theirs
+    // Where a device has the other neurons: those of the host, in place of all or of the
+    // predictor's.
+    const ActiveSet* candidates = nullptr;
+    bool adds_bias = true; // of the down projection
+};
+
+// scratch.delta = FFN(input). For one token and for a batch each token gets the same bits.
+void feed_forward(Compute& compute, int index, const FfnInput& input);
 
 // The stages, in the order in which they are called; public for those who time them.
 class FeedForward {
@@ -25,7 +32,10 @@ public:
 
     ActiveSet find_candidates(const float* residual);
     // In place of that: those that somebody else selected.
-    void set_candidates(const ActiveSet& candidates) { n_selected_ = candidates.n; }
+    ActiveSet take_candidates(const ActiveSet& candidates) {
+        n_selected_ = candidates.n;
+        return candidates;
+    }
     void pack_input();
     // Gate products, or up products of ungated families, of the candidates: scratch.first (T, n).
     void test(const ActiveSet& candidates);

@@ -33,7 +33,7 @@ void sequential_block(
     add(compute, scratch.x.data(), scratch.attn_delta.data(), tokens.n);
     watch.lap(compute.stats.attention_ns);
     normalize(compute, scratch.normed.data(), scratch.x.data(), layer.ffn_norm, tokens.n);
-    feed_forward(compute, index, scratch.normed.data(), scratch.x.data(), tokens.n, audit);
+    feed_forward(compute, index, {scratch.normed.data(), scratch.x.data(), tokens.n, audit});
     add(compute, scratch.x.data(), scratch.delta.data(), tokens.n);
 }
 
@@ -57,7 +57,7 @@ void parallel_block(Compute& compute, KvCache& cache, int index, const Tokens& t
         has_own_norm ? scratch.attn_normed.data() : scratch.normed.data()
     );
     watch.lap(compute.stats.attention_ns);
-    feed_forward(compute, index, scratch.normed.data(), scratch.x.data(), tokens.n, audit);
+    feed_forward(compute, index, {scratch.normed.data(), scratch.x.data(), tokens.n, audit});
     add(compute, scratch.x.data(), scratch.attn_delta.data(), tokens.n);
     add(compute, scratch.x.data(), scratch.delta.data(), tokens.n);
 }
@@ -145,6 +145,27 @@ void write_outputs(Compute& compute, const OutputRows& rows) {
     }
 }
 
+void forward_layers(
+    Compute& compute,
+    KvCache& cache,
+    int first,
+    const Tokens& tokens,
+    const std::atomic<bool>& cancelled,
+    bool audit
+) {
+    const int n_layers = compute.model.config().n_layers;
+    for (int index = first; index < n_layers; ++index) {
+        PI_CHECK(
+            !cancelled.load(std::memory_order_relaxed),
+            cancelled,
+            "cancelled before layer %d of %d",
+            index,
+            n_layers
+        );
+        forward_layer(compute, cache, index, tokens, audit);
+    }
+}
+
 void forward(
     Compute& compute,
     KvCache& cache,
@@ -152,18 +173,8 @@ void forward(
     const std::atomic<bool>& cancelled,
     bool audit
 ) {
-    const Config& config = compute.model.config();
     embed(compute, tokens);
-    for (int index = 0; index < config.n_layers; ++index) {
-        PI_CHECK(
-            !cancelled.load(std::memory_order_relaxed),
-            cancelled,
-            "cancelled before layer %d of %d",
-            index,
-            config.n_layers
-        );
-        forward_layer(compute, cache, index, tokens, audit);
-    }
+    forward_layers(compute, cache, 0, tokens, cancelled, audit);
 }
 
 } // namespace powerinfer

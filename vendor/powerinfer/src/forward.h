@@ -16,8 +16,18 @@ void embed(Compute& compute, const Tokens& tokens);
 // Layer `index` of the step that was begun; changes scratch.x.
 void forward_layer(Compute& compute, KvCache& cache, int index, const Tokens& tokens, bool audit);
 
-// A whole step. Leaves the tokens' last residual in scratch.x. Throws Error(cancelled) between two
+// Layers first, first + 1, .. of the step that was begun. Throws Error(cancelled) between two
 // layers when `cancelled` is set.
+void forward_layers(
+    Compute& compute,
+    KvCache& cache,
+    int first,
+    const Tokens& tokens,
+    const std::atomic<bool>& cancelled,
+    bool audit
+);
+
+// A whole step. Leaves the tokens' last residual in scratch.x.
 void forward(
     Compute& compute,
     KvCache& cache,

@@ -14,7 +14,7 @@ constexpr uint64_t kMiB = 1U << 20;
 constexpr uint64_t kDeviceContext = 512 * kMiB;
 // Likewise, for the captured graphs of a step.
 constexpr uint64_t kGraphs = 64 * kMiB;
-// Weights and cache lie in one allocation, scratch in another; each is rounded up to large pages.
+// Weights lie in one allocation, cache and scratch in another; each is rounded up to large pages.
 constexpr uint64_t kPages = 2 * (2 * kMiB);
 // Arrays of a layer, each at a multiple of the carver's alignment: 9 matrices in two parts, norms,
 // biases, lists and the cache.
@@ -47,6 +47,10 @@ LayerSizes layer_sizes(const Layer& layer, const Config& config) {
 
 } // namespace
 
+uint64_t device_overhead() noexcept {
+    return kDeviceContext + kGraphs;
+}
+
 ModelSizes model_sizes(const Model& model, const ContextShape& context) {
     const Config& config = model.config();
     const Matrix& output = model.output();
@@ -70,7 +74,7 @@ ModelSizes model_sizes(const Model& model, const ContextShape& context) {
     sizes.embedding_row = embedding.n_row_bytes();
     sizes.embedding_row += positions.data == nullptr ? 0 : positions.n_row_bytes();
     sizes.output = norm_bytes(model.output_norm(), config.dim) + output.n_bytes();
-    sizes.reserve = kDeviceContext + kGraphs + slack + lists + scratch.used();
+    sizes.reserve = device_overhead() + slack + lists + scratch.used();
     for (int i = 0; i < config.n_layers; ++i) {
         LayerSizes layer = layer_sizes(model.layer(i), config);
         layer.kv_cache = kv_cache;

@@ -44,6 +44,9 @@ struct ModelSizes {
     std::vector<LayerSizes> layers;
 };
 
+// Of a device in use, before anything is allocated.
+uint64_t device_overhead() noexcept;
+
 ModelSizes model_sizes(const Model& model, const ContextShape& context);
 
 } // namespace powerinfer

@@ -224,9 +224,10 @@ void place_dense(const ModelSizes& sizes, Budget& budget, Placement& out) {
     };
     for (size_t i = 0; i < sizes.layers.size(); ++i) {
         const LayerSizes& layer = sizes.layers[i];
-        if (budget.take(layer.attention + layer.kv_cache)) {
+        if (budget.take(layer.attention + layer.ffn_norm + layer.kv_cache)) {
             out.layers[i].has_attention = true;
             give(out.layers[i], Part::attention, layer.attention);
+            give(out.layers[i], Part::ffn_norm, layer.ffn_norm);
             give(out.layers[i], Part::kv_cache, layer.kv_cache);
         }
     }
@@ -234,11 +235,6 @@ void place_dense(const ModelSizes& sizes, Budget& budget, Placement& out) {
         if (budget.take(sizes.layers[i].predictor)) {
             out.layers[i].has_predictor = sizes.has_predictor;
             give(out.layers[i], Part::predictor, sizes.layers[i].predictor);
-        }
-    }
-    for (size_t i = 0; i < sizes.layers.size(); ++i) {
-        if (budget.take(sizes.layers[i].ffn_norm)) {
-            give(out.layers[i], Part::ffn_norm, sizes.layers[i].ffn_norm);
         }
     }
     PartPlacement& output = out.parts[static_cast<size_t>(Part::output)];

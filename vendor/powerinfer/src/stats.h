@@ -13,6 +13,7 @@ struct LayerStats {
     uint64_t neurons_total = 0;
     uint64_t neurons_candidate = 0;
     uint64_t neurons_active = 0;
+    uint64_t device_active = 0;  // of these, on the device
     std::vector<uint64_t> fired; // (hidden_dim,) tokens that needed the neuron; empty: not counted
 };
 
@@ -26,6 +27,9 @@ struct Stats {
     uint64_t predictor_ns = 0;
     uint64_t ffn_ns = 0;
     uint64_t output_ns = 0;
+    uint64_t bus_bytes = 0;      // between host and device
+    uint64_t device_wait_ns = 0; // that the host waited for the device
+    uint64_t host_share_ns = 0;  // that it computed its share of layers on a device
     uint64_t audit_active = 0;
     uint64_t audit_missed = 0;
     std::vector<LayerStats> layers; // (n_layers,)

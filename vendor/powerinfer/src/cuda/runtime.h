@@ -6,9 +6,15 @@
 
 #if defined(__HIPCC__)
 #include "hip_names.h"
+#define PI_DEVICE_API "hip"
 #else
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+#if defined(PI_EMULATED)
+#define PI_DEVICE_API "emulated"
+#else
+#define PI_DEVICE_API "cuda"
+#endif
 #endif
 
 namespace powerinfer::cuda {

@@ -51,17 +51,19 @@ constexpr int n_segments(int n_hot, int n_rows) noexcept {
 // Positions that one block of the attention sums, the same ones of every sequence, whatever its
 // length: a long context has at most kAttentionChunks of them.
 inline constexpr int kAttentionChunks = 64;
+inline constexpr int kLeastChunk = 8 * kPageTokens;
 constexpr int attention_chunk(int n_ctx) noexcept {
-    int chunk = 8 * kPageTokens;
+    int chunk = kLeastChunk;
     while (ceil_div(n_ctx, chunk) > kAttentionChunks) {
         chunk *= 2;
     }
     return chunk;
 }
-// Floats of scratch: of each chunk a sum of values, a maximum and a sum of exponentials.
+// Floats of scratch: of each chunk a sum of values, a maximum and a sum of exponentials. Grows with
+// n_ctx.
 constexpr size_t attention_scratch(int n_heads, int head_dim, int n_tokens, int n_ctx) noexcept {
     return static_cast<size_t>(n_tokens) * static_cast<size_t>(n_heads) *
-           static_cast<size_t>(ceil_div(n_ctx, attention_chunk(n_ctx))) *
+           static_cast<size_t>(std::min(ceil_div(n_ctx, kLeastChunk), kAttentionChunks)) *
            (static_cast<size_t>(head_dim) + 2);
 }
 

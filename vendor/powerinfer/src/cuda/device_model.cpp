@@ -1,0 +1,318 @@
+#include "device_model.h"
+
+#include "../device_scratch.h"
+#include "device_context.h"
+#include "weights.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <optional>
+
+namespace powerinfer::cuda {
+
+namespace {
+
+constexpr size_t kStagingBytes = size_t{16} << 20;
+
+DeviceInfo device_info(int index) {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, index), "properties of the device");
+    check(cudaSetDevice(index), "choice of the device");
+    size_t free_bytes = 0;
+    size_t total_bytes = 0;
+    check(cudaMemGetInfo(&free_bytes, &total_bytes), "memory of the device");
+    return {properties.name, PI_DEVICE_API, total_bytes, free_bytes};
+}
+
+int count_devices() {
+    int n = 0;
+    const cudaError_t status = cudaGetDeviceCount(&n);
+    PI_CHECK(
+        status == cudaSuccess && n > 0,
+        device,
+        "no GPU can be used: %s; `nvidia-smi` shows whether the driver sees one",
+        status == cudaSuccess ? "the driver lists none" : cudaGetErrorString(status)
+    );
+    return n;
+}
+
+std::vector<int32_t> others(const std::vector<int32_t>& neurons, int hidden_dim) {
+    std::vector<int32_t> all(static_cast<size_t>(hidden_dim));
+    std::iota(all.begin(), all.end(), 0);
+    std::vector<int32_t> rest;
+    std::set_difference(
+        all.begin(), all.end(), neurons.begin(), neurons.end(), std::back_inserter(rest)
+    );
+    return rest;
+}
+
+size_t context_bytes(const Model& model, const ContextShape& shape, size_t n_layers) {
+    Carver carver;
+    DeviceScratch::carve(carver, model, shape);
+    const Config& config = model.config();
+    const uint64_t layer =
+        KvCache::layer_bytes(shape.kv_type, config.kv_dim, shape.n_ctx, shape.n_sequences);
+    return carver.used() + n_layers * static_cast<size_t>(layer);
+}
+
+} // namespace
+
+// Counts bytes first; with memory it copies too.
+class CudaModel::Upload {
+public:
+    Upload() = default;
+    Upload(std::byte* memory, uint64_t n_bytes, const LoadProgress& progress)
+        : carver_(memory), staging_(std::in_place, kStagingBytes), stream_(std::in_place),
+          n_bytes_(n_bytes), progress_(&progress) {}
+
+    size_t used() const noexcept { return carver_.used(); }
+
+    // Rows `ids` of a matrix, or all.
+    DeviceMatrix matrix(const Matrix& w, const std::vector<int32_t>* ids = nullptr) {
+        const int n_rows = ids == nullptr ? w.rows : static_cast<int>(ids->size());
+        if (w.data == nullptr || n_rows == 0) {
+            return {};
+        }
+        auto* body = carver_.take<std::byte>(body_bytes(w.type, n_rows, w.cols));
+        auto* scales = carver_.take<std::byte>(scales_bytes(w.type, n_rows, w.cols));
+        if (staging_.has_value()) {
+            copy_rows(body, scales, w, ids == nullptr ? nullptr : ids->data(), n_rows);
+        }
+        return {
+            reinterpret_cast<const uint8_t*>(body),
+            reinterpret_cast<const uint8_t*>(scales),
+            w.type,
+            n_rows,
+            w.cols
+        };
+    }
+
+    template <typename T>
+    const T* vector(const T* values, size_t n) {
+        T* out = values == nullptr ? nullptr : carver_.take<T>(n);
+        if (out != nullptr) {
+            copy_in_pieces(out, values, n * sizeof(T));
+        }
+        return out;
+    }
+
+    DeviceNorm norm(const NormWeights& norm, int dim) {
+        const auto n = static_cast<size_t>(dim);
+        return {vector(norm.weight, n), vector(norm.bias, n)};
+    }
+
+    // The values of these neurons.
+    const float* vector_of(const float* values, const std::vector<int32_t>& ids) {
+        if (values == nullptr) {
+            return nullptr;
+        }
+        std::vector<float> chosen;
+        chosen.reserve(ids.size());
+        for (const int32_t id : ids) {
+            chosen.push_back(values[id]);
+        }
+        return vector(chosen.data(), chosen.size());
+    }
+
+private:
+    void copy_rows(
+        std::byte* body, std::byte* scales, const Matrix& w, const int32_t* ids, int n_rows
+    ) {
+        const size_t body_row = body_bytes(w.type, 1, w.cols);
+        const size_t scales_row = scales_bytes(w.type, 1, w.cols);
+        const size_t fit = kStagingBytes / (body_row + scales_row);
+        PI_CHECK(fit > 0, unsupported, "a row of %d weights is too long for a device", w.cols);
+        const int at_once = static_cast<int>(std::min(fit, static_cast<size_t>(n_rows)));
+        for (int begin = 0; begin < n_rows; begin += at_once) {
+            const int n = std::min(at_once, n_rows - begin);
+            const auto row = static_cast<size_t>(begin);
+            std::byte* scales_part = staging_->data() + static_cast<size_t>(n) * body_row;
+            split_rows(
+                staging_->data(), scales_part, w.type, w.part(ids, begin, begin + n), w.cols
+            );
+            send(body + row * body_row, staging_->data(), static_cast<size_t>(n) * body_row);
+            send(scales + row * scales_row, scales_part, static_cast<size_t>(n) * scales_row);
+            stream_->wait(); // the staging memory is written again
+        }
+    }
+
+    void copy_in_pieces(void* out, const void* from, size_t n_bytes) {
+        for (size_t at = 0; at < n_bytes; at += kStagingBytes) {
+            const size_t n = std::min(kStagingBytes, n_bytes - at);
+            std::memcpy(staging_->data(), static_cast<const std::byte*>(from) + at, n);
+            send(static_cast<std::byte*>(out) + at, staging_->data(), n);
+            stream_->wait();
+        }
+    }
+
+    void send(std::byte* to, const std::byte* from, size_t n_bytes) {
+        copy_to_device(*stream_, to, from, n_bytes);
+        done_ += n_bytes;
+        PI_CHECK((*progress_)(done_, n_bytes_), cancelled, "the load was cancelled");
+    }
+
+    Carver carver_;
+    std::optional<PinnedMemory> staging_;
+    std::optional<OwnedStream> stream_;
+    uint64_t done_ = 0;
+    uint64_t n_bytes_ = 0;
+    const LoadProgress* progress_ = nullptr;
+};
+
+DeviceLayer CudaModel::place_layer(Upload& upload, int index) {
+    const Config& config = model_->config();
+    const Layer& layer = model_->layer(index);
+    const LayerPlacement& placed = placement_.layers[static_cast<size_t>(index)];
+    const auto dim = static_cast<size_t>(config.dim);
+    const auto kv_dim = static_cast<size_t>(config.kv_dim);
+    DeviceLayer out;
+    out.attn_norm = upload.norm(layer.attn_norm, config.dim);
+    out.attn_norm_2 = upload.norm(layer.attn_norm_2, config.dim);
+    out.q = upload.matrix(layer.q);
+    out.k = upload.matrix(layer.k);
+    out.v = upload.matrix(layer.v);
+    out.o = upload.matrix(layer.o);
+    out.q_bias = upload.vector(layer.q_bias, dim);
+    out.k_bias = upload.vector(layer.k_bias, kv_dim);
+    out.v_bias = upload.vector(layer.v_bias, kv_dim);
+    out.o_bias = upload.vector(layer.o_bias, dim);
+    out.ffn_norm = upload.norm(layer.ffn_norm, config.dim);
+    out.down_bias = upload.vector(layer.down_bias, dim);
+
+    const std::vector<int32_t>& hot = placed.neurons;
+    out.cold = others(hot, config.hidden_dim);
+    if (placed.has_predictor && model_->strategy() == Strategy::predictor) {
+        std::vector<int32_t> order = hot;
+        order.insert(order.end(), out.cold.begin(), out.cold.end());
+        out.fc1 = upload.matrix(layer.fc1);
+        out.fc2 = upload.matrix(layer.fc2, &order);
+        out.row_neurons = upload.vector(order.data(), order.size());
+    }
+    if (!hot.empty()) {
+        out.neurons.n = static_cast<int>(hot.size());
+        out.neurons.gate = upload.matrix(layer.gate, &hot);
+        out.neurons.up = upload.matrix(layer.up, &hot);
+        out.neurons.up_bias = upload.vector_of(layer.up_bias, hot);
+        out.neurons.down_t = upload.matrix(layer.down_t, &hot);
+        out.down = upload.matrix(layer.down);
+    }
+    return out;
+}
+
+void CudaModel::place(Upload& upload) {
+    layers_.clear();
+    const int n_layers = model_->config().n_layers;
+    for (int i = 0; i < n_layers && placement_.layers[static_cast<size_t>(i)].has_attention; ++i) {
+        layers_.push_back(place_layer(upload, i));
+    }
+    if (placement_.part(Part::output).device_bytes > 0) {
+        output_norm_ = upload.norm(model_->output_norm(), model_->config().dim);
+        output_ = upload.matrix(model_->output());
+    }
+}
+
+CudaModel::CudaModel(
+    std::shared_ptr<const Model> model,
+    const Placement& placement,
+    const ContextShape& shape,
+    const LoadProgress& progress
+)
+    : model_(std::move(model)), placement_(placement), shape_(shape) {
+    PI_CHECK(
+        placement.device_bytes > 0,
+        out_of_memory,
+        "nothing of the model fits on the GPU: the budget is %llu bytes, the GPU's own needs are "
+        "%llu and the first layer's come on top; give a larger budget, a smaller context, or no "
+        "GPU",
+        static_cast<unsigned long long>(placement.vram_budget),
+        static_cast<unsigned long long>(placement.reserve)
+    );
+    count_devices();
+    info_ = device_info(0);
+    PI_CHECK(
+        placement.device_bytes <= info_.free_bytes,
+        out_of_memory,
+        "%llu bytes were planned for the GPU %s, of %llu it has %llu free; plan with a smaller "
+        "budget, or free some",
+        static_cast<unsigned long long>(placement.device_bytes),
+        info_.name.c_str(),
+        static_cast<unsigned long long>(info_.total_bytes),
+        static_cast<unsigned long long>(info_.free_bytes)
+    );
+    Upload counting;
+    place(counting);
+    const uint64_t wanted = counting.used() + context_bytes(*model_, shape_, layers_.size());
+    PI_CHECK(
+        wanted + device_overhead() <= placement.device_bytes,
+        internal,
+        "%llu bytes were planned for the GPU, it needs %llu; please report this model",
+        static_cast<unsigned long long>(placement.device_bytes),
+        static_cast<unsigned long long>(wanted + device_overhead())
+    );
+    memory_ = std::make_unique<DeviceMemory>(counting.used());
+    Upload upload(memory_->data(), counting.used(), progress);
+    place(upload);
+}
+
+std::unique_ptr<DeviceContext> CudaModel::make_context(
+    const ContextShape& shape, int activation_bits
+) {
+    const auto check_fits = [](const char* name, int wanted, int planned) {
+        PI_CHECK(
+            wanted <= planned,
+            invalid_argument,
+            "%s: the GPU's memory was planned for %d, a context of %d was asked for",
+            name,
+            planned,
+            wanted
+        );
+    };
+    check_fits("n_ctx", shape.n_ctx, shape_.n_ctx);
+    check_fits("n_sequences", shape.n_sequences, shape_.n_sequences);
+    check_fits("n_batch", std::min(shape.n_batch, kMaxTokens), shape_.n_batch);
+    PI_CHECK(
+        row_bytes(shape.kv_type, 1) <= row_bytes(shape_.kv_type, 1),
+        invalid_argument,
+        "kv_dtype: the GPU's memory was planned for %s, a context of %s was asked for",
+        dtype_info(shape_.kv_type).name,
+        dtype_info(shape.kv_type).name
+    );
+    PI_CHECK(
+        !has_context_.exchange(true),
+        device,
+        "the GPU's memory was planned for one context of this model, which exists: use its "
+        "sequences, or load the model again"
+    );
+    try {
+        return std::make_unique<CudaContext>(shared_from_this(), shape, activation_bits);
+    } catch (...) {
+        release_context();
+        throw;
+    }
+}
+
+} // namespace powerinfer::cuda
+
+namespace powerinfer {
+
+std::vector<DeviceInfo> list_devices() {
+    std::vector<DeviceInfo> devices;
+    const int n = cuda::count_devices();
+    for (int i = 0; i < n; ++i) {
+        devices.push_back(cuda::device_info(i));
+    }
+    cuda::check(cudaSetDevice(0), "choice of the device");
+    return devices;
+}
+
+std::shared_ptr<DeviceModel> load_device_model(
+    std::shared_ptr<const Model> model,
+    const Placement& placement,
+    const ContextShape& shape,
+    const LoadProgress& progress
+) {
+    return std::make_shared<cuda::CudaModel>(std::move(model), placement, shape, progress);
+}
+
+} // namespace powerinfer

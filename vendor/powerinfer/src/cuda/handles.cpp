@@ -1,0 +1,129 @@
+#include "handles.h"
+
+#include <cstring>
+
+namespace powerinfer::cuda {
+
+namespace {
+
+void copy(Stream stream, void* to, const void* from, size_t n_bytes, cudaMemcpyKind kind) {
+    if (n_bytes > 0) {
+        check(cudaMemcpyAsync(to, from, n_bytes, kind, stream), "copy");
+    }
+}
+
+} // namespace
+
+DeviceMemory::DeviceMemory(size_t n_bytes) : n_bytes_(n_bytes) {
+    if (n_bytes == 0) {
+        return;
+    }
+    check(cudaMalloc(reinterpret_cast<void**>(&data_), n_bytes), "allocation on the device");
+    const cudaError_t status = cudaMemset(data_, 0, n_bytes);
+    if (status != cudaSuccess) {
+        cudaFree(data_);
+        check(status, "clearing of the device's memory");
+    }
+}
+
+DeviceMemory::~DeviceMemory() {
+    if (data_ != nullptr) {
+        cudaFree(data_);
+    }
+}
+
+PinnedMemory::PinnedMemory(size_t n_bytes) : n_bytes_(n_bytes) {
+    if (n_bytes == 0) {
+        return;
+    }
+    const unsigned flags = cudaHostAllocMapped | cudaHostAllocPortable;
+    check(cudaHostAlloc(reinterpret_cast<void**>(&data_), n_bytes, flags), "pinned memory");
+    std::memset(data_, 0, n_bytes);
+    const cudaError_t status =
+        cudaHostGetDevicePointer(reinterpret_cast<void**>(&device_), data_, 0);
+    if (status != cudaSuccess) {
+        cudaFreeHost(data_);
+        check(status, "the device's address of pinned memory");
+    }
+}
+
+PinnedMemory::~PinnedMemory() {
+    if (data_ != nullptr) {
+        cudaFreeHost(data_);
+    }
+}
+
+OwnedStream::OwnedStream() {
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream");
+}
+
+OwnedStream::~OwnedStream() {
+    cudaStreamDestroy(stream_);
+}
+
+void OwnedStream::wait() const {
+    check(cudaStreamSynchronize(stream_), "the device");
+}
+
+Event::Event() {
+    check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "event");
+}
+
+Event::~Event() {
+    cudaEventDestroy(event_);
+}
+
+void Event::record(Stream stream) const {
+    check(cudaEventRecord(event_, stream), "event");
+}
+
+void Event::wait() const {
+    check(cudaEventSynchronize(event_), "the device");
+}
+
+Graph::~Graph() {
+    if (graph_ != nullptr) {
+        cudaGraphExecDestroy(graph_);
+    }
+}
+
+void Graph::begin(Stream stream) {
+    check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture of a graph");
+}
+
+void Graph::abandon(Stream stream) noexcept {
+    cudaGraph_t graph = nullptr;
+    if (cudaStreamEndCapture(stream, &graph) == cudaSuccess) {
+        cudaGraphDestroy(graph);
+    }
+}
+
+void Graph::end(Stream stream) {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(stream, &graph), "capture of a graph");
+    const cudaError_t status = cudaGraphInstantiate(&graph_, graph, 0);
+    cudaGraphDestroy(graph);
+    check(status, "a captured graph");
+}
+
+void Graph::launch(Stream stream) const {
+    check(cudaGraphLaunch(graph_, stream), "launch of a graph");
+}
+
+void copy_to_device(Stream stream, void* to, const void* from, size_t n_bytes) {
+    copy(stream, to, from, n_bytes, cudaMemcpyHostToDevice);
+}
+
+void copy_to_host(Stream stream, void* to, const void* from, size_t n_bytes) {
+    copy(stream, to, from, n_bytes, cudaMemcpyDeviceToHost);
+}
+
+void clear(Stream stream, void* memory, size_t n_bytes) {
+    check(cudaMemsetAsync(memory, 0, n_bytes, stream), "clearing of the device's memory");
+}
+
+void copy_on_device(Stream stream, void* to, const void* from, size_t n_bytes) {
+    copy(stream, to, from, n_bytes, cudaMemcpyDeviceToDevice);
+}
+
+} // namespace powerinfer::cuda

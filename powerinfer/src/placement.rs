@@ -318,8 +318,7 @@ pub struct LayerPlacement {
 /// What of a model goes to a GPU.
 ///
 /// Planned in this order, until the first that does not fit: of each layer attention, norms and KV
-/// cache together; predictors; norms of the feed-forward; the output; groups of neurons, those with
-/// most activations first. A larger budget only adds to a plan, and no plan exceeds its budget.
+/// cache together; predictors; the output; groups of neurons, those with most activations first. A larger budget only adds to a plan, and no plan exceeds its budget.
 #[derive(Debug)]
 pub struct Placement {
     handle: PlacementHandle,

@@ -48,6 +48,7 @@ typedef uint32_t pi_error_kind;
 #define PI_ERROR_OUT_OF_MEMORY    6u
 #define PI_ERROR_CANCELLED        7u
 #define PI_ERROR_INTERNAL         8u /* a bug in the library */
+#define PI_ERROR_DEVICE           9u /* no usable GPU, or it failed */
 
 PI_API pi_error_kind pi_error_get_kind(const pi_error* error);
 /* Valid until the error is freed. */
@@ -141,9 +142,25 @@ PI_API pi_error* pi_quantize_row(uint32_t dtype, const float* x, size_t n, void*
 /* The inverse: n floats from their blocks. */
 PI_API pi_error* pi_dequantize_row(uint32_t dtype, const void* row, size_t n, float* out);
 
+/* ---- devices ---- */
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t n_devices;   /* of this machine */
+    uint64_t total_bytes; /* of memory */
+    uint64_t free_bytes;
+    const char* api; /* "cuda", "hip", or "emulated" in tests */
+    char name[256];
+} pi_device_info;
+
+/* What the driver says of a GPU. Models use number 0; CUDA_VISIBLE_DEVICES makes another one the
+ * first. Fails with PI_ERROR_DEVICE where there is none, or the library was built without. */
+PI_API pi_error* pi_device_get_info(uint32_t index, pi_device_info* out);
+
 /* ---- models ---- */
 
 typedef struct pi_model pi_model;
+typedef struct pi_placement pi_placement;
 
 /* How feed-forward layers are computed. */
 typedef uint32_t pi_strategy;
@@ -185,6 +202,10 @@ typedef struct {
     void* log_user;
     pi_progress_fn progress; /* may be NULL */
     void* progress_user;
+    /* What goes to the GPU, planned for this file and for contexts of the sizes it names: see
+     * pi_file_place. NULL: nothing, the processor computes all. The model may have one context at a
+     * time then. */
+    const pi_placement* placement;
 } pi_model_options;
 
 typedef struct {
@@ -213,10 +234,15 @@ typedef struct {
     uint64_t repacked_bytes;   /* of tensor data copied into large pages; 0: not copied */
     uint64_t repack_ns;        /* that the copy took */
     const char* repack_reason; /* why nothing was copied, else ""; lives as long as the model */
+    const char* device_name;   /* of the GPU that has a part of the model, else ""; likewise */
+    uint64_t device_bytes;     /* of weights on it */
 } pi_model_info;
 
 PI_API void pi_model_options_init(pi_model_options* options);
-/* Shares `file`, which may be freed afterwards. `options` may be NULL. */
+/* Shares `file`, which may be freed afterwards. `options` may be NULL. With a placement it fails
+ * with PI_ERROR_DEVICE without a GPU, with PI_ERROR_OUT_OF_MEMORY where the GPU has less free
+ * memory than was planned, or nothing fits beside its own needs, and with PI_ERROR_UNSUPPORTED for
+ * PI_STRATEGY_AUTO. */
 PI_API pi_error* pi_model_load(
     const pi_file* file, const pi_model_options* options, pi_model** out
 );
@@ -330,8 +356,14 @@ typedef struct {
     uint64_t neurons_active;    /* of these: non-zero, so that the down row was needed */
     uint64_t audit_active;      /* audit only: neurons that a dense layer would find non-zero ... */
     uint64_t audit_missed;      /* ... and the predictor did not select */
-    uint64_t kv_bytes;          /* allocated for the cache */
+    uint64_t kv_bytes;          /* allocated for the cache, on the host */
     uint64_t scratch_bytes;     /* allocated beside it */
+    /* With a GPU. */
+    uint64_t device_bytes;          /* allocated on it, for cache and scratch */
+    uint64_t device_neurons_active; /* of neurons_active */
+    uint64_t bus_bytes;             /* between host and GPU */
+    uint64_t device_wait_ns;        /* that the host waited for the GPU */
+    uint64_t host_share_ns;         /* that the host computed its share of layers on the GPU */
 } pi_stats;
 
 typedef struct {
@@ -389,11 +421,9 @@ PI_API void pi_context_reset_stats(pi_context* context);
  *
  * What of a model goes to a device with little memory, planned in exact bytes before anything is
  * allocated. Needs neither a device nor the weights. Placed in this order, until the first that
- * does not fit: of each layer attention, norms and KV cache together; predictors; norms of the
- * feed-forward; the output; groups of neurons, those with most activations first. A larger budget
- * only adds to a plan, and no plan is larger than its budget. */
-
-typedef struct pi_placement pi_placement;
+ * does not fit: of each layer attention, norms and KV cache together; predictors; the output;
+ * groups of neurons, those with most activations first. A larger budget only adds to a plan, and no
+ * plan is larger than its budget. */
 
 typedef struct {
     uint32_t struct_size;

@@ -4,6 +4,7 @@
 #include "context.h"
 #include "error.h"
 #include "gguf.h"
+#include "gpu_index.h"
 #include "model.h"
 #include "powerinfer.h"
 
@@ -19,6 +20,14 @@ struct pi_file {
 
 struct pi_model {
     std::shared_ptr<const powerinfer::Model> model;
+    std::shared_ptr<powerinfer::DeviceModel> device; // nullptr: the host computes all
+};
+
+struct pi_placement {
+    powerinfer::Placement placement;
+    powerinfer::ContextShape shape;               // that it was made for
+    powerinfer::GpuIndex index;                   // what would be written, but for the neurons
+    pi_gpu_index_state state = PI_GPU_INDEX_NONE; // of the one that was given
 };
 
 struct pi_context {

@@ -28,6 +28,7 @@ pi_error* pi_context_new(const pi_model* model, const pi_context_options* given,
         wanted.activation_bits = options.activation_bits;
         wanted.audit = options.audit != 0;
         wanted.count_neurons = options.count_neurons != 0;
+        wanted.device = model->device;
         std::optional<Rates> rates;
         std::optional<std::vector<LayerPlan>> layer_plans;
         if (options.rates != nullptr) {
@@ -141,11 +142,17 @@ void pi_context_get_stats(const pi_context* context, pi_stats* out) {
         copy.neurons_total += layer.neurons_total;
         copy.neurons_candidate += layer.neurons_candidate;
         copy.neurons_active += layer.neurons_active;
+        copy.device_neurons_active += layer.device_active;
     }
     copy.audit_active = stats.audit_active;
     copy.audit_missed = stats.audit_missed;
     copy.kv_bytes = context->context.kv_bytes();
     copy.scratch_bytes = context->context.scratch_bytes();
+    const DeviceContext* device = context->context.device();
+    copy.device_bytes = device == nullptr ? 0 : device->n_bytes();
+    copy.bus_bytes = stats.bus_bytes;
+    copy.device_wait_ns = stats.device_wait_ns;
+    copy.host_share_ns = stats.host_share_ns;
     write_out(out, copy);
 }
 

@@ -1,5 +1,6 @@
 // The C interface to models.
 #include "capi.h"
+#include "fingerprint.h"
 
 #include <cmath>
 #include <limits>
@@ -26,6 +27,7 @@ ModelOptions model_options(const pi_model_options& given) {
         options.sparse_threshold = given.sparse_threshold;
     }
     options.log = {given.log, given.log_user};
+    options.placement = given.placement == nullptr ? nullptr : &given.placement->placement;
     return options;
 }
 
@@ -50,6 +52,14 @@ LoadProgress load_progress(const pi_model_options& given) {
     };
 }
 
+void check_placement(const pi_placement* placement, const GgufFile& file) {
+    PI_CHECK(
+        placement == nullptr || placement->index.model == file_fingerprint(file),
+        invalid_argument,
+        "placement: it was planned for another file"
+    );
+}
+
 } // namespace
 
 void pi_model_options_init(pi_model_options* options) {
@@ -64,10 +74,16 @@ pi_error* pi_model_load(const pi_file* file, const pi_model_options* given, pi_m
         require(out, "out");
         const pi_model_options options = read_options(given, pi_model_options_init);
         const ModelOptions wanted = model_options(options);
+        check_placement(options.placement, *file->gguf);
         auto weights = std::make_shared<Weights>(file->gguf, weight_options(options));
         auto model = std::make_shared<const Model>(weights, wanted);
-        weights->make_resident(model->layout(), load_progress(options), wanted.log);
-        *out = new pi_model{std::move(model)};
+        const LoadProgress progress = load_progress(options);
+        weights->make_resident(model->layout(), progress, wanted.log);
+        std::shared_ptr<DeviceModel> device;
+        if (const pi_placement* plan = options.placement; plan != nullptr) {
+            device = load_device_model(model, plan->placement, plan->shape, progress);
+        }
+        *out = new pi_model{std::move(model), std::move(device)};
     });
 }
 
@@ -101,5 +117,7 @@ void pi_model_get_info(const pi_model* handle, pi_model_info* out) {
     info.repacked_bytes = model.weights().copied_bytes();
     info.repack_ns = model.weights().copy_ns();
     info.repack_reason = model.weights().reason().c_str();
+    info.device_name = handle->device == nullptr ? "" : handle->device->info().name.c_str();
+    info.device_bytes = handle->device == nullptr ? 0 : handle->device->n_bytes();
     write_out(out, info);
 }

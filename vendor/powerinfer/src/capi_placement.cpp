@@ -10,12 +10,6 @@
 using namespace powerinfer;
 using namespace powerinfer::capi;
 
-struct pi_placement {
-    Placement placement;
-    GpuIndex index;                               // what would be written, but for the neurons
-    pi_gpu_index_state state = PI_GPU_INDEX_NONE; // of the one that was given
-};
-
 namespace {
 
 PlacementOptions placement_options(const pi_placement_options& given, const Config& config) {
@@ -73,13 +67,13 @@ void check_capacity(const GpuIndex& index, const ModelSizes& sizes, const char* 
     );
 }
 
-ModelSizes sizes_of(const Model& model, const pi_placement_options& given) {
+ContextShape shape_of(const Model& model, const pi_placement_options& given) {
     ContextOptions context;
     context.n_ctx = given.n_ctx;
     context.n_sequences = given.n_sequences;
     context.n_batch = given.n_batch;
     context.kv_type = static_cast<DType>(given.kv_dtype);
-    return model_sizes(model, context_shape(model, context));
+    return context_shape(model, context);
 }
 
 // Of an index, unless it was made for something else.
@@ -137,10 +131,11 @@ pi_error* pi_file_place(
         const Model model(
             std::make_shared<Weights>(file->gguf, WeightOptions{.repack = Repack::never}), {}
         );
-        const ModelSizes sizes = sizes_of(model, wanted);
         PlacementOptions options = placement_options(wanted, model.config());
 
         auto result = std::make_unique<pi_placement>();
+        result->shape = shape_of(model, wanted);
+        const ModelSizes sizes = model_sizes(model, result->shape);
         GpuIndex& made = result->index;
         made.hidden_dim = sizes.hidden_dim;
         made.model = file_fingerprint(*file->gguf);

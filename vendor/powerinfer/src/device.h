@@ -16,7 +16,7 @@ namespace powerinfer {
 
 struct DeviceInfo {
     std::string name;
-    std::string api; // "cuda", "hip" or "emulated"
+    const char* api = ""; // "cuda", "hip" or "emulated"
     uint64_t total_bytes = 0;
     uint64_t free_bytes = 0;
 };

@@ -79,11 +79,11 @@ struct Placement;
 
 struct ModelOptions {
     std::optional<Strategy> strategy; // absent: the file's natural one
+    std::optional<float> sparse_threshold;
+    Log log;
     // What a device gets copies of. Throws Error(unsupported) with Strategy::automatic, whose
     // measurements are the host's.
     const Placement* placement = nullptr;
-    std::optional<float> sparse_threshold;
-    Log log;
 };
 
 class Model {

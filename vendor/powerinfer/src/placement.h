@@ -2,11 +2,11 @@
 // is allocated. Pure functions of sizes; no device is asked.
 //
 // Things are placed in one fixed order, until the first that does not fit:
-//   1. attention with its norms and the KV cache of the layer, from the first layer on: a cache on
-//      the other side than its attention would have to cross at every token;
-//   2. predictors; 3. norms of the feed-forward; each from the first layer on;
-//   4. the output;
-//   5. neurons in groups, those with most activations first.
+//   1. attention, all norms and the KV cache of a layer, from the first layer on: a cache on the
+//      other side than its attention would have to cross at every token;
+//   2. predictors, from the first layer on;
+//   3. the output;
+//   4. neurons in groups, those with most activations first.
 // So a plan is a prefix of that list: with a larger budget it only grows. Before all that the
 // device's own needs are charged; where nothing fits beside them, the device is not used at all.
 #pragma once

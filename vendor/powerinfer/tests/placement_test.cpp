@@ -91,16 +91,16 @@ void check_plan(const ModelSizes& sizes, const Placement& plan) {
     };
     const size_t n = sizes.layers.size();
     for (size_t i = 0; i < n; ++i) {
+        const LayerSizes& layer = sizes.layers[i];
         next(
-            given(i, Part::attention) + given(i, Part::kv_cache),
-            sizes.layers[i].attention + sizes.layers[i].kv_cache
+            given(i, Part::attention) + given(i, Part::ffn_norm) + given(i, Part::kv_cache),
+            layer.attention + layer.ffn_norm + layer.kv_cache
         );
+        CHECK_EQ(plan.layers[i].has_attention, is_whole);
     }
     for (size_t i = 0; i < n; ++i) {
         next(given(i, Part::predictor), sizes.layers[i].predictor);
-    }
-    for (size_t i = 0; i < n; ++i) {
-        next(given(i, Part::ffn_norm), sizes.layers[i].ffn_norm);
+        CHECK_EQ(plan.layers[i].has_predictor, is_whole && sizes.has_predictor);
     }
     next(plan.part(Part::output).device_bytes, sizes.output);
     CHECK_EQ(plan.part(Part::embedding).device_bytes, uint64_t{0});

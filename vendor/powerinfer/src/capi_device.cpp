@@ -1,0 +1,31 @@
+// The C interface to devices.
+#include "capi.h"
+#include "device.h"
+
+#include <algorithm>
+
+using namespace powerinfer;
+using namespace powerinfer::capi;
+
+pi_error* pi_device_get_info(uint32_t index, pi_device_info* out) {
+    return guarded([&] {
+        require(out, "out");
+        const std::vector<DeviceInfo> devices = list_devices();
+        PI_CHECK(
+            index < devices.size(),
+            invalid_argument,
+            "device: want below %zu, got %u",
+            devices.size(),
+            index
+        );
+        const DeviceInfo& device = devices[index];
+        pi_device_info info{};
+        info.n_devices = static_cast<uint32_t>(devices.size());
+        info.total_bytes = device.total_bytes;
+        info.free_bytes = device.free_bytes;
+        info.api = device.api;
+        const size_t n = std::min(device.name.size(), sizeof info.name - 1);
+        std::copy_n(device.name.data(), n, info.name);
+        write_out(out, info);
+    });
+}

@@ -193,10 +193,11 @@ ModelSizes plain_sizes(size_t n_layers, int hidden_dim) {
 
 void a_short_budget_takes_a_prefix_of_layers_with_their_caches() {
     const ModelSizes sizes = plain_sizes(4, 64);
-    const Placement plan = place(sizes, {.vram_budget = 500 + 2 * 150 + 149});
-    CHECK_EQ(plan.device_bytes, uint64_t{500 + 2 * 150});
+    const Placement plan = place(sizes, {.vram_budget = 500 + 2 * 154 + 153});
+    CHECK_EQ(plan.device_bytes, uint64_t{500 + 2 * 154});
     CHECK_EQ(plan.part(Part::attention).device_bytes, uint64_t{200});
     CHECK_EQ(plan.part(Part::kv_cache).device_bytes, uint64_t{100});
+    CHECK_EQ(plan.part(Part::ffn_norm).device_bytes, uint64_t{8});
     CHECK_EQ(plan.part(Part::predictor).device_bytes, uint64_t{0}); // one would fit
     CHECK_EQ(plan.neuron_budget, uint64_t{0});
     check_plan(sizes, plan);

@@ -1,0 +1,683 @@
+// Attention over the paged cache: rotation and storing of the new tokens' rows, then attention in
+// two kernels. The first gives every chunk of positions of a sequence to a block, so that a long
+// sequence keeps the whole device busy; the second merges the chunks.
+#include "../kv_cache.h"
+#include "kernels.h"
+#include "packed.cuh"
+#include "reduce.cuh"
+
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+
+namespace powerinfer::cuda {
+
+namespace {
+
+constexpr int kStoreThreads = 256;
+constexpr int kMergeThreads = 128;
+
+// Of a block that sums a chunk. A warp takes a page at a time, a lane for each of its positions.
+constexpr int kWarps = kLeastChunk / kPageTokens;
+static_assert(kPageTokens == kWarp);
+
+// Lanes that share a key: few, so that a product takes few shuffles.
+constexpr int kKeyLanes = 4;
+constexpr int kKeyRows = kWarp / kKeyLanes; // keys that a warp reads at once
+
+constexpr int clamped(int n, int least, int most) noexcept {
+    return n < least ? least : n > most ? most : n;
+}
+
+__device__ __forceinline__ float to_float(float x) {
+    return x;
+}
+
+__device__ __forceinline__ float to_float(__half x) {
+    return __half2float(x);
+}
+
+__device__ __forceinline__ void store(float* out, float x) {
+    *out = x;
+}
+
+__device__ __forceinline__ void store(__half* out, float x) {
+    *out = __float2half_rn(x);
+}
+
+// First row of the cache's page that holds a position.
+__device__ __forceinline__ size_t page_row(const DeviceTokens& tokens, int t, int position) {
+    const size_t list =
+        static_cast<size_t>(tokens.sequences[t]) * static_cast<size_t>(tokens.pages_per_sequence);
+    const int page = tokens.pages[list + static_cast<size_t>(position / kPageTokens)];
+    return static_cast<size_t>(page) * kPageTokens;
+}
+
+// A thread for each pair of elements that turn together: those of q (none without rope), of k and
+// of v, in this order.
+template <typename T>
+__global__ void __launch_bounds__(kStoreThreads) rotate_and_store_kernel(
+    float* __restrict__ q,
+    T* __restrict__ keys,
+    T* __restrict__ values,
+    const float* __restrict__ k,
+    const float* __restrict__ v,
+    DeviceTokens tokens,
+    Heads heads
+) {
+    const int half = heads.head_dim / 2;
+    const int dim = heads.n_heads * heads.head_dim;
+    const int kv_dim = heads.n_kv_heads * heads.head_dim;
+    const bool turns = heads.rope != Rope::none;
+    const int n_q = turns ? dim / 2 : 0;
+    const int n_kv = kv_dim / 2;
+    const int t = static_cast<int>(blockIdx.y);
+    int pair = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (pair >= n_q + 2 * n_kv) {
+        return;
+    }
+    const bool is_q = pair < n_q;
+    const bool is_v = pair >= n_q + n_kv;
+    pair -= is_q ? 0 : is_v ? n_q + n_kv : n_q;
+
+    const int i = pair % half;
+    const int first = pair / half * heads.head_dim;
+    const int a = first + (heads.rope == Rope::halves ? i : 2 * i);
+    const int b = a + (heads.rope == Rope::halves ? half : 1);
+    const float* in = is_q ? q + static_cast<size_t>(t) * static_cast<size_t>(dim)
+                           : (is_v ? v : k) + static_cast<size_t>(t) * static_cast<size_t>(kv_dim);
+    float x = in[a];
+    float y = in[b];
+    if (turns && !is_v) {
+        const float* rotation =
+            tokens.rotation + static_cast<size_t>(t) * static_cast<size_t>(heads.head_dim);
+        const float cosine = rotation[i];
+        const float sine = rotation[half + i];
+        const float turned = x * cosine - y * sine;
+        y = x * sine + y * cosine;
+        x = turned;
+    }
+    if (is_q) {
+        float* out = q + static_cast<size_t>(t) * static_cast<size_t>(dim);
+        out[a] = x;
+        out[b] = y;
+        return;
+    }
+    const int position = tokens.positions[t];
+    const size_t row = page_row(tokens, t, position) + static_cast<size_t>(position % kPageTokens);
+    T* out = (is_v ? values : keys) + row * static_cast<size_t>(kv_dim);
+    store(out + a, x);
+    store(out + b, y);
+}
+
+// What kN elements of type T are loaded as: one word.
+template <typename T, int kN>
+using Raw = std::conditional_t<
+    sizeof(T) * kN == 16,
+    uint4,
+    std::conditional_t<sizeof(T) * kN == 8, uint2, unsigned>>;
+
+template <int kN, typename T>
+__device__ __forceinline__ Raw<T, kN> load_raw(const T* p) {
+    static_assert(sizeof(Raw<T, kN>) == sizeof(T) * kN);
+    return *reinterpret_cast<const Raw<T, kN>*>(p);
+}
+
+template <typename T, int kN>
+__device__ __forceinline__ void decode(float (&out)[kN], const Raw<T, kN>& raw) {
+    T elements[kN];
+    memcpy(&elements, &raw, sizeof raw);
+#pragma unroll
+    for (int i = 0; i < kN; ++i) {
+        out[i] = to_float(elements[i]);
+    }
+}
+
+// Of shared memory, in words of up to 16 bytes.
+template <int kN>
+__device__ __forceinline__ void load_floats(float (&out)[kN], const float* p) {
+    constexpr int kWord = kN % 4 == 0 ? 4 : kN % 2 == 0 ? 2 : 1;
+#pragma unroll
+    for (int i = 0; i < kN; i += kWord) {
+        const auto word = load_raw<kWord>(p + i);
+        memcpy(out + i, &word, sizeof word);
+    }
+}
+
+// exp(x - max), where a max of -inf stands for no entries but -inf (and NaN): 0 then, not NaN.
+__device__ __forceinline__ float exp_below(float x, float max) {
+    return expf(x - (max == -INFINITY ? 0.0f : max));
+}
+
+// Of one head over the warps of a block.
+template <int kHeads>
+__device__ __forceinline__ float maximum(const float (&maxima)[kWarps][kHeads], int head) {
+    float max = maxima[0][head];
+#pragma unroll
+    for (int w = 1; w < kWarps; ++w) {
+        max = fmaxf(max, maxima[w][head]);
+    }
+    return max;
+}
+
+struct Chunks {
+    int n_heads;
+    int n_kv_heads;
+    int head_dim;
+    int n_head_tiles;   // of a group, kHeads query heads each
+    int n_column_tiles; // of a head, kColumns each
+    int chunk;          // positions
+    int n_chunks;
+    float scale; // of the scores
+};
+
+// Of the cache, from a head's first column in the first row of a page.
+struct PageRows {
+    size_t offset; // of row 0
+    int stride;    // a page has fewer elements than an int can count
+    int n;         // rows in use, at least 1
+};
+
+// One chunk of positions for up to kHeads query heads of one KV head of one token. A row of a head
+// is read in pieces of kPiece elements, and kLanes lanes read its values, kLanes * kPiece columns;
+// wider heads have several tiles of columns, each with a block of its own.
+//
+// Every warp keeps of each query head the maximum of the scores so far and sums that are relative
+// to it; the warps meet only at the end.
+template <typename T, int kPiece, int kLanes, int kHeads>
+class ChunkOfWarp {
+public:
+    static constexpr int kColumns = kLanes * kPiece;
+    static constexpr int kSlots = kWarp / kLanes; // rows of values that a warp reads at once
+    // Loads that a lane waits for together; more heads have more to compute meanwhile.
+    static constexpr int kInFlight = kHeads == 1 ? 16 : 8;
+    static constexpr int kSteps = kLanes / kKeyLanes; // pieces of a key that a lane reads
+    static constexpr int kKeyUnroll = clamped(kInFlight / kSteps, 1, kHeads == 1 ? 4 : 2);
+    static constexpr int kValueUnroll = clamped(kInFlight, 1, kWarp / kSlots);
+
+    float max[kHeads];           // the same in all lanes
+    float sum[kHeads];           // of the weights of this lane's positions
+    float value[kHeads][kPiece]; // of this lane's columns, over the positions of its slot
+
+    __device__ __forceinline__ ChunkOfWarp() {
+#pragma unroll
+        for (int h = 0; h < kHeads; ++h) {
+            max[h] = -INFINITY;
+            sum[h] = 0;
+#pragma unroll
+            for (int i = 0; i < kPiece; ++i) {
+                value[h][i] = 0;
+            }
+        }
+    }
+
+    // scores (kWarp, kHeads) of this warp = scale * q . key; queries (kHeads, query_stride), zeros
+    // beyond the head's columns.
+    __device__ __forceinline__ void score(
+        float* scores,
+        const float* queries,
+        int query_stride,
+        const T* __restrict__ keys,
+        const PageRows& page,
+        int n_pieces,
+        float scale
+    ) const {
+        constexpr int kUnroll = kKeyUnroll;
+        const int lane = lane_id();
+        const int part = lane % kKeyLanes;
+        for (int first = 0; first < page.n; first += kUnroll * kKeyRows) {
+            float dots[kUnroll][kHeads] = {};
+            for (int span = 0; span < n_pieces; span += kLanes) {
+                Raw<T, kPiece> raw[kUnroll][kSteps];
+#pragma unroll
+                for (int u = 0; u < kUnroll; ++u) {
+                    const int row = min(first + u * kKeyRows + lane / kKeyLanes, page.n - 1);
+                    const T* key = keys + page.offset + row * page.stride;
+#pragma unroll
+                    for (int s = 0; s < kSteps; ++s) {
+                        const int piece = span + s * kKeyLanes + part;
+                        raw[u][s] = {};
+                        if (piece < n_pieces) {
+                            raw[u][s] = load_raw<kPiece>(key + piece * kPiece);
+                        }
+                    }
+                }
+#pragma unroll
+                for (int s = 0; s < kSteps; ++s) {
+                    const int piece = span + s * kKeyLanes + part;
+                    float k[kUnroll][kPiece];
+#pragma unroll
+                    for (int u = 0; u < kUnroll; ++u) {
+                        decode<T>(k[u], raw[u][s]);
+                    }
+#pragma unroll
+                    for (int h = 0; h < kHeads; ++h) {
+                        float query[kPiece];
+                        load_floats(query, queries + h * query_stride + piece * kPiece);
+#pragma unroll
+                        for (int u = 0; u < kUnroll; ++u) {
+#pragma unroll
+                            for (int i = 0; i < kPiece; ++i) {
+                                dots[u][h] = fmaf(query[i], k[u][i], dots[u][h]);
+                            }
+                        }
+                    }
+                }
+            }
+#pragma unroll
+            for (int u = 0; u < kUnroll; ++u) {
+                float* row = scores + (first + u * kKeyRows + lane / kKeyLanes) * kHeads;
+#pragma unroll
+                for (int h = 0; h < kHeads; ++h) {
+                    const float dot = warp_sum<kKeyLanes>(dots[u][h]);
+                    if (part == h % kKeyLanes) {
+                        row[h] = dot * scale;
+                    }
+                }
+            }
+        }
+    }
+
+    // Turns scores to weights, and makes the sums relative to the new maximum.
+    __device__ __forceinline__ void weigh(float* scores, int n) {
+        const int lane = lane_id();
+        float weights[kHeads];
+        load_floats(weights, scores + lane * kHeads);
+#pragma unroll
+        for (int h = 0; h < kHeads; ++h) {
+            const float mine = lane < n ? weights[h] : -INFINITY;
+            const float all = fmaxf(max[h], warp_max(mine));
+            const float shrink = exp_below(max[h], all);
+            const float weight = exp_below(mine, all);
+            max[h] = all;
+            sum[h] = sum[h] * shrink + weight;
+#pragma unroll
+            for (int i = 0; i < kPiece; ++i) {
+                value[h][i] *= shrink;
+            }
+            scores[lane * kHeads + h] = weight;
+        }
+    }
+
+    // Adds the weighted values in columns of `piece`.
+    __device__ __forceinline__ void add(
+        const float* weights, const T* __restrict__ values, const PageRows& page, bool has_columns
+    ) {
+        constexpr int kUnroll = kValueUnroll;
+        const int slot = lane_id() / kLanes;
+        for (int first = 0; first < page.n; first += kUnroll * kSlots) {
+            Raw<T, kPiece> raw[kUnroll];
+#pragma unroll
+            for (int u = 0; u < kUnroll; ++u) {
+                // Beyond the page's rows the weight is 0.
+                const int row = min(first + u * kSlots + slot, page.n - 1);
+                raw[u] = {};
+                if (has_columns) {
+                    raw[u] = load_raw<kPiece>(values + page.offset + row * page.stride);
+                }
+            }
+#pragma unroll
+            for (int u = 0; u < kUnroll; ++u) {
+                float v[kPiece];
+                decode<T>(v, raw[u]);
+                float weight[kHeads];
+                load_floats(weight, weights + (first + u * kSlots + slot) * kHeads);
+#pragma unroll
+                for (int h = 0; h < kHeads; ++h) {
+#pragma unroll
+                    for (int i = 0; i < kPiece; ++i) {
+                        value[h][i] = fmaf(weight[h], v[i], value[h][i]);
+                    }
+                }
+            }
+        }
+    }
+
+    // Adds up what the lanes have, over positions.
+    __device__ __forceinline__ void gather() {
+#pragma unroll
+        for (int h = 0; h < kHeads; ++h) {
+            sum[h] = warp_sum(sum[h]);
+#pragma unroll
+            for (int i = 0; i < kPiece; ++i) {
+#pragma unroll
+                for (int distance = kLanes; distance < kWarp; distance *= 2) {
+                    value[h][i] += __shfl_xor_sync(kWholeWarp, value[h][i], distance);
+                }
+            }
+        }
+    }
+};
+
+// partial (T, n_chunks, dim): weighted values; stats (T, n_chunks, n_heads): the maximum score and
+// the sum of the weights, both relative to that maximum. Nothing is written of chunks that begin
+// beyond a token's position.
+template <typename T, int kPiece, int kLanes, int kHeads>
+__global__ void __launch_bounds__(kWarps* kWarp, kHeads <= 4 ? 2 : 1) attend_chunk_kernel(
+    float* __restrict__ partial,
+    float2* __restrict__ stats,
+    const float* __restrict__ q,
+    const T* __restrict__ keys,
+    const T* __restrict__ values,
+    DeviceTokens tokens,
+    Chunks shape
+) {
+    using Warp = ChunkOfWarp<T, kPiece, kLanes, kHeads>;
+    constexpr int kColumns = Warp::kColumns;
+    constexpr int kMost = 16384 / (kWarps * kColumns * static_cast<int>(sizeof(float)));
+    constexpr int kExchanged = kMost < kHeads ? kMost : kHeads; // heads that warps add up at once
+    static_assert(kHeads % kExchanged == 0);
+    PI_DYNAMIC_SHARED(float, queries); // (kHeads, query_stride)
+    __shared__ __align__(16) float scores[kWarps][kWarp * kHeads];
+    __shared__ float maxima[kWarps][kHeads];
+    __shared__ float sums[kWarps][kHeads];
+    __shared__ __align__(16) float sums_of_values[kWarps][kExchanged * kColumns];
+
+    const int chunk = static_cast<int>(blockIdx.x);
+    const int t = static_cast<int>(blockIdx.z);
+    const int begin = chunk * shape.chunk;
+    const int end = min(begin + shape.chunk, tokens.positions[t] + 1);
+    if (begin >= end) {
+        return;
+    }
+    const int tile = static_cast<int>(blockIdx.y);
+    const int column_tile = tile % shape.n_column_tiles;
+    const int head_tile = tile / shape.n_column_tiles % shape.n_head_tiles;
+    const int kv_head = tile / shape.n_column_tiles / shape.n_head_tiles;
+    const int group = shape.n_heads / shape.n_kv_heads;
+    const int n_active = min(kHeads, group - head_tile * kHeads);
+    const int first_head = kv_head * group + head_tile * kHeads;
+    const int dim = shape.n_heads * shape.head_dim;
+    const int thread = static_cast<int>(threadIdx.x);
+    const int warp = thread / kWarp;
+    const int lane = thread % kWarp;
+
+    const int query_stride = shape.n_column_tiles * kColumns;
+    q += static_cast<size_t>(t) * static_cast<size_t>(dim) +
+         static_cast<size_t>(first_head) * static_cast<size_t>(shape.head_dim);
+    for (int i = thread; i < kHeads * query_stride; i += kWarps * kWarp) {
+        const int head = i / query_stride;
+        const int column = i % query_stride;
+        const bool is_query = head < n_active && column < shape.head_dim;
+        queries[i] = is_query ? q[head * shape.head_dim + column] : 0.0f;
+    }
+    __syncthreads(); // of `queries`
+
+    const int n_pieces = shape.head_dim / kPiece;
+    const int piece = column_tile * kLanes + lane % kLanes;
+    PageRows page = {0, shape.n_kv_heads * shape.head_dim, 0};
+    Warp state;
+    for (int position = begin + warp * kPageTokens; position < end;
+         position += kWarps * kPageTokens) {
+        page.offset = page_row(tokens, t, position) * static_cast<size_t>(page.stride) +
+                      static_cast<size_t>(kv_head * shape.head_dim);
+        page.n = min(kPageTokens, end - position);
+        state.score(scores[warp], queries, query_stride, keys, page, n_pieces, shape.scale);
+        __syncwarp(); // of `scores`: a lane reads what others wrote, three times
+        state.weigh(scores[warp], page.n);
+        __syncwarp();
+        const T* columns = values + piece * kPiece;
+        state.add(scores[warp], columns, page, piece < n_pieces);
+        __syncwarp();
+    }
+    state.gather();
+
+    if (lane == 0) {
+#pragma unroll
+        for (int h = 0; h < kHeads; ++h) {
+            maxima[warp][h] = state.max[h];
+            sums[warp][h] = state.sum[h];
+        }
+    }
+    __syncthreads(); // of `maxima` and `sums`
+
+    const size_t row =
+        static_cast<size_t>(t) * static_cast<size_t>(shape.n_chunks) + static_cast<size_t>(chunk);
+    partial += row * static_cast<size_t>(dim);
+    stats += row * static_cast<size_t>(shape.n_heads);
+    const int first_column = column_tile * kColumns;
+#pragma unroll
+    for (int first = 0; first < kHeads; first += kExchanged) {
+#pragma unroll
+        for (int e = 0; e < kExchanged; ++e) {
+            const float shrink = exp_below(state.max[first + e], maximum(maxima, first + e));
+            if (lane < kLanes) {
+#pragma unroll
+                for (int i = 0; i < kPiece; ++i) {
+                    sums_of_values[warp][e * kColumns + lane * kPiece + i] =
+                        state.value[first + e][i] * shrink;
+                }
+            }
+        }
+        __syncthreads(); // of `sums_of_values`
+        for (int i = thread; i < kExchanged * kColumns; i += kWarps * kWarp) {
+            const int head = first + i / kColumns;
+            const int column = first_column + i % kColumns;
+            float total = sums_of_values[0][i];
+#pragma unroll
+            for (int w = 1; w < kWarps; ++w) {
+                total += sums_of_values[w][i];
+            }
+            if (head < n_active && column < shape.head_dim) {
+                partial[(first_head + head) * shape.head_dim + column] = total;
+            }
+        }
+        __syncthreads(); // the next heads are written where these are read
+    }
+    if (thread < n_active && column_tile == 0) {
+        const float most = maximum(maxima, thread);
+        float total = 0;
+        for (int w = 0; w < kWarps; ++w) {
+            total += sums[w][thread] * exp_below(maxima[w][thread], most);
+        }
+        stats[first_head + thread] = float2{most, total};
+    }
+}
+
+// A thread for each column of a token.
+__global__ void __launch_bounds__(kMergeThreads) merge_chunks_kernel(
+    float* __restrict__ out,
+    Packed packed,
+    const float* __restrict__ partial,
+    const float2* __restrict__ stats,
+    const int32_t* __restrict__ positions,
+    int n_heads,
+    int head_dim,
+    int chunk,
+    int n_chunks,
+    int max_step
+) {
+    const int t = static_cast<int>(blockIdx.y);
+    const int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    const int dim = n_heads * head_dim;
+    if (column >= dim) {
+        return; // a whole warp, where the row is packed
+    }
+    const int n = positions[t] / chunk + 1;
+    const size_t row = static_cast<size_t>(t) * static_cast<size_t>(n_chunks);
+    partial += row * static_cast<size_t>(dim) + static_cast<size_t>(column);
+    stats += row * static_cast<size_t>(n_heads) + static_cast<size_t>(column / head_dim);
+    float max = -INFINITY;
+    for (int c = 0; c < n; ++c) {
+        max = fmaxf(max, stats[static_cast<size_t>(c) * static_cast<size_t>(n_heads)].x);
+    }
+    float total = 0;
+    float value = 0;
+#pragma unroll 4
+    for (int c = 0; c < n; ++c) {
+        const float2 stat = stats[static_cast<size_t>(c) * static_cast<size_t>(n_heads)];
+        const float shrink = exp_below(stat.x, max);
+        total += stat.y * shrink;
+        value += partial[static_cast<size_t>(c) * static_cast<size_t>(dim)] * shrink;
+    }
+    const float result = value / total; // NaN where all scores are -inf: 0 / 0
+    const size_t offset = static_cast<size_t>(t) * static_cast<size_t>(dim);
+    out[offset + static_cast<size_t>(column)] = result;
+    if (packed.low != nullptr) {
+        pack_lane(packed, offset + static_cast<size_t>(column - lane_id()), result, max_step);
+    }
+}
+
+int n_chunks_of(int n_ctx) noexcept {
+    return ceil_div(n_ctx, attention_chunk(n_ctx));
+}
+
+struct Attention {
+    Stream stream;
+    float* partial;
+    float2* stats;
+    const float* q;
+    const DeviceCache& cache;
+    const DeviceTokens& tokens;
+    const Heads& heads;
+    int n_ctx;
+
+    template <typename T, int kPiece, int kLanes, int kHeads>
+    void run() const {
+        const Chunks shape = {
+            .n_heads = heads.n_heads,
+            .n_kv_heads = heads.n_kv_heads,
+            .head_dim = heads.head_dim,
+            .n_head_tiles = ceil_div(heads.n_heads / heads.n_kv_heads, kHeads),
+            .n_column_tiles = ceil_div(heads.head_dim, kLanes * kPiece),
+            .chunk = attention_chunk(n_ctx),
+            .n_chunks = n_chunks_of(n_ctx),
+            .scale = 1.0f / std::sqrt(static_cast<float>(heads.head_dim)),
+        };
+        const dim3 grid(
+            static_cast<unsigned>(shape.n_chunks),
+            static_cast<unsigned>(heads.n_kv_heads * shape.n_head_tiles * shape.n_column_tiles),
+            static_cast<unsigned>(tokens.n)
+        );
+        const size_t shared =
+            static_cast<size_t>(kHeads * shape.n_column_tiles * kLanes * kPiece) * sizeof(float);
+        PI_LAUNCH(
+            (attend_chunk_kernel<T, kPiece, kLanes, kHeads>), grid, kWarps * kWarp, shared, stream
+        )
+        (partial,
+         stats,
+         q,
+         reinterpret_cast<const T*>(cache.keys),
+         reinterpret_cast<const T*>(cache.values),
+         tokens,
+         shape);
+        check_launch("attention");
+    }
+
+    // Groups of more heads than kMostHeads are split: the second tile finds keys and values in the
+    // cache of the device.
+    template <typename T, int kPiece, int kLanes, int kMostHeads>
+    void run_group() const {
+        const int group = heads.n_heads / heads.n_kv_heads;
+        if (group == 1) {
+            run<T, kPiece, kLanes, 1>();
+        } else if (group <= 4) {
+            run<T, kPiece, kLanes, 4>();
+        } else {
+            run<T, kPiece, kLanes, kMostHeads>();
+        }
+    }
+
+    // Fast kernels for heads whose rows are words of 16 bytes, one for all the others.
+    void run_f16() const {
+        if (heads.head_dim % 8 != 0) {
+            run<__half, 2, 32, 4>();
+        } else if (heads.head_dim <= 64) {
+            run_group<__half, 8, 8, 8>();
+        } else if (heads.head_dim <= 128) {
+            run_group<__half, 8, 16, 8>();
+        } else {
+            run_group<__half, 8, 32, 4>();
+        }
+    }
+
+    void run_f32() const {
+        if (heads.head_dim % 4 != 0) {
+            run<float, 2, 32, 4>();
+        } else if (heads.head_dim <= 64) {
+            run_group<float, 4, 16, 4>();
+        } else {
+            run_group<float, 4, 32, 4>();
+        }
+    }
+};
+
+} // namespace
+
+void rotate_and_store(
+    Stream stream,
+    float* q,
+    const float* k,
+    const float* v,
+    const DeviceCache& cache,
+    const DeviceTokens& tokens,
+    const Heads& heads
+) {
+    const int n_pairs =
+        (heads.rope != Rope::none ? heads.dim() / 2 : 0) + heads.kv_dim(); // of q, k and v
+    const dim3 grid(
+        static_cast<unsigned>(ceil_div(n_pairs, kStoreThreads)), static_cast<unsigned>(tokens.n)
+    );
+    if (cache.type == DType::f16) {
+        PI_LAUNCH((rotate_and_store_kernel<__half>), grid, kStoreThreads, 0, stream)
+        (q,
+         reinterpret_cast<__half*>(cache.keys),
+         reinterpret_cast<__half*>(cache.values),
+         k,
+         v,
+         tokens,
+         heads);
+    } else {
+        PI_LAUNCH((rotate_and_store_kernel<float>), grid, kStoreThreads, 0, stream)
+        (q,
+         reinterpret_cast<float*>(cache.keys),
+         reinterpret_cast<float*>(cache.values),
+         k,
+         v,
+         tokens,
+         heads);
+    }
+    check_launch("rotary positions");
+}
+
+void attend(
+    Stream stream,
+    float* out,
+    const Packed& packed,
+    const float* q,
+    const DeviceCache& cache,
+    const DeviceTokens& tokens,
+    const Heads& heads,
+    int n_ctx,
+    int max_step,
+    float* scratch
+) {
+    const int n_chunks = n_chunks_of(n_ctx);
+    // The values come first: there are an even number of them, which keeps the pairs aligned.
+    const size_t n_values = static_cast<size_t>(tokens.n) * static_cast<size_t>(n_chunks) *
+                            static_cast<size_t>(heads.dim());
+    float2* stats = reinterpret_cast<float2*>(scratch + n_values);
+    const Attention attention = {stream, scratch, stats, q, cache, tokens, heads, n_ctx};
+    if (cache.type == DType::f16) {
+        attention.run_f16();
+    } else {
+        attention.run_f32();
+    }
+    const dim3 grid(
+        static_cast<unsigned>(ceil_div(heads.dim(), kMergeThreads)), static_cast<unsigned>(tokens.n)
+    );
+    PI_LAUNCH((merge_chunks_kernel), grid, kMergeThreads, 0, stream)
+    (out,
+     packed,
+     scratch,
+     stats,
+     tokens.positions,
+     heads.n_heads,
+     heads.head_dim,
+     attention_chunk(n_ctx),
+     n_chunks,
+     max_step);
+    check_launch("attention");
+}
+
+} // namespace powerinfer::cuda

@@ -51,6 +51,7 @@ private:
     void fail(std::string what);
     std::string deadlock() const;
     bool all_here(Lane& lane, std::vector<Lane*>& lanes, Exchange** exchanges);
+    void resolve(Lane& lane);
     void order(const Lane& lane, const std::vector<Lane*>& lanes);
 
     const std::function<void()>* thread_ = nullptr;
@@ -146,9 +147,9 @@ void Block::make_lanes(const Position& first) {
 }
 
 void Block::wake(std::vector<Lane*> lanes) {
-    if (config().order == Order::Reverse) {
+    if (config().order == Config::Reverse) {
         std::ranges::reverse(lanes);
-    } else if (config().order == Order::Shuffle) {
+    } else if (config().order == Config::Shuffle) {
         std::ranges::shuffle(lanes, random_);
     }
     for (Lane* lane : lanes) {
@@ -257,6 +258,23 @@ void Block::order(const Lane& lane, const std::vector<Lane*>& lanes) {
     point.release();
 }
 
+// Wakes the lanes of the exchange when this one is the last.
+void Block::resolve(Lane& lane) {
+    std::vector<Lane*> lanes;
+    Exchange* exchanges[32] = {};
+    if (!all_here(lane, lanes, exchanges)) {
+        return;
+    }
+    if (const char* wrong = lane.exchange->resolve(exchanges); wrong != nullptr) {
+        fail(wrong);
+        return;
+    }
+    if (lane.exchange->orders_memory) {
+        order(lane, lanes);
+    }
+    wake(std::move(lanes));
+}
+
 void Block::wait_for_lanes(Exchange& exchange) {
     const Ignore ignore;
     Lane& lane = *running_;
@@ -265,19 +283,8 @@ void Block::wait_for_lanes(Exchange& exchange) {
     if (exchange.orders_memory) {
         lane.own.release();
     }
-    std::vector<Lane*> lanes;
-    Exchange* exchanges[32] = {};
-    if (all_here(lane, lanes, exchanges)) {
-        if (const char* wrong = exchange.resolve(exchanges); wrong != nullptr) {
-            fail(wrong);
-        } else {
-            if (exchange.orders_memory) {
-                order(lane, lanes);
-            }
-            wake(std::move(lanes));
-        }
-    }
-    go_on(false);
+    resolve(lane);
+    go_on(false); // for ever after a failure: nothing here may need to be freed
     if (exchange.sync != nullptr) {
         exchange.sync->acquire();
     }
@@ -287,9 +294,9 @@ void Block::wait_for_lanes(Exchange& exchange) {
 std::vector<size_t> order_of_blocks(size_t n) {
     std::vector<size_t> order(n);
     std::iota(order.begin(), order.end(), size_t{0});
-    if (config().order == Order::Reverse) {
+    if (config().order == Config::Reverse) {
         std::ranges::reverse(order);
-    } else if (config().order == Order::Shuffle) {
+    } else if (config().order == Config::Shuffle) {
         std::ranges::shuffle(order, std::minstd_rand(config().seed));
     }
     return order;

@@ -23,12 +23,12 @@ void step(Stream& stream) {
 // Lets streams that nobody waits for get on, as a device may.
 void run_others(Stream& stream) {
     State& s = state();
-    if (config().order == Order::Forward) {
+    if (config().order == Config::Forward) {
         return;
     }
     for (Stream* other : s.streams) {
         size_t n = other == &stream ? 0 : other->queue.size();
-        if (n > 0 && config().order == Order::Shuffle) {
+        if (n > 0 && config().order == Config::Shuffle) {
             n = s.random() % (n + 1);
         }
         for (; n > 0 && !other->queue.empty(); --n) {
@@ -58,11 +58,11 @@ void run_until_recorded(const Record& record) {
 size_t choose(const std::vector<size_t>& ready) {
     State& s = state();
     switch (config().order) {
-    case Order::Forward:
+    case Config::Forward:
         return static_cast<size_t>(std::ranges::min_element(ready) - ready.begin());
-    case Order::Reverse:
+    case Config::Reverse:
         return static_cast<size_t>(std::ranges::max_element(ready) - ready.begin());
-    case Order::Shuffle:
+    case Config::Shuffle:
         break;
     }
     return s.random() % ready.size();

@@ -70,7 +70,7 @@ public:
 
     ~Array() {
 #if defined(__CUDACC__) || defined(__HIPCC__)
-        cudaFree(data_);
+        static_cast<void>(cudaFree(data_));
 #else
         delete[] data_;
 #endif

@@ -9,6 +9,10 @@ use std::{env, fs};
 #[path = "build/bindings.rs"]
 mod bindings;
 
+#[cfg(feature = "cuda")]
+#[path = "build/cuda.rs"]
+mod cuda;
+
 const INSTALL: &str = "Install CMake, make and a C++20 compiler (GCC 11, Clang 14 or newer): \
     `apt-get install cmake make g++`, `dnf install cmake make gcc-c++`, \
     `xcode-select --install && brew install cmake` or, without root, `pip install cmake ninja`. \
@@ -42,6 +46,8 @@ fn main() {
     println!("cargo::metadata=include={}", out.join("include").display());
     println!("cargo::rustc-link-search=native={}", out.join("lib").display());
     println!("cargo::rustc-link-lib=static=powerinfer");
+    #[cfg(feature = "cuda")]
+    cuda::link(&out);
     link_runtime();
 }
 
@@ -71,6 +77,8 @@ fn build(source: &Path, out: &Path) {
     let mut config = cmake::Config::new(source);
     config.profile("Release").out_dir(out);
     config.define("POWERINFER_SANITIZE", variable("POWERINFER_SANITIZE").unwrap_or_default());
+    #[cfg(feature = "cuda")]
+    cuda::configure(&mut config, out);
     if variable("CMAKE_GENERATOR").is_none()
         && cfg!(unix)
         && !succeeds(Command::new("make").arg("-v"))

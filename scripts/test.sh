@@ -22,12 +22,55 @@ format() {
         xargs clang-format --dry-run -Werror
 }
 
+# Compiles what is for GPUs, for one kind of them, and runs its tests, which skip without a GPU.
+cuda_compiles() {
+    if [ "$(uname -sm)" != "Linux x86_64" ]; then
+        echo "skipped: compiling for CUDA needs Linux on x86-64; this is $(uname -sm)"
+        return
+    fi
+    if [ -z "${CUDACXX:-}${CUDAToolkit_ROOT:-}${CUDA_PATH:-}" ] && ! has nvcc; then
+        scripts/setup-cuda.sh target/cuda
+        local -x CUDA_PATH="$PWD/target/cuda"
+    fi
+    local -x POWERINFER_CUDA_ARCHS=90
+    if has nvidia-smi; then
+        POWERINFER_CUDA_ARCHS=native
+    fi
+    local build=target/native-cuda programs=()
+    for file in vendor/powerinfer/tests/cuda_*_test.cpp; do
+        programs+=("$(basename "$file" .cpp)")
+    done
+    "${CMAKE:-cmake}" -S vendor/powerinfer -B "$build" -DPOWERINFER_CUDA=ON \
+        -DPOWERINFER_TESTS=ON -DPOWERINFER_WERROR=ON \
+        -DCMAKE_CUDA_ARCHITECTURES="$POWERINFER_CUDA_ARCHS" >/dev/null
+    "${CMAKE:-cmake}" --build "$build" --parallel "$(getconf _NPROCESSORS_ONLN)" \
+        --target "${programs[@]}"
+    for program in "${programs[@]}"; do
+        "$build/$program"
+    done
+    cargo clippy -p powerinfer-sys --features cuda --all-targets --locked -- -D warnings
+    cargo test -p powerinfer-sys --features cuda --locked
+}
+
+# The same sources under the names of HIP. There is no AMD GPU among the machines that we test on.
+hip_compiles() {
+    if ! has hipcc; then
+        echo "skipped: no hipcc"
+        return
+    fi
+    for file in vendor/powerinfer/src/cuda/*.cu vendor/powerinfer/src/cuda/runtime.cpp; do
+        hipcc -x hip -std=c++20 --offload-arch=gfx1030 -Wall -Wextra -Werror -fsyntax-only "$file"
+    done
+}
+
 stage "tools" . scripts/setup.sh test
 export POWERINFER_REQUIRE_LIBCLANG=1
 stage "format" format
 stage "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
 stage "native tests, address and undefined sanitizer" scripts/sanitize.sh address
 stage "native tests, thread sanitizer" scripts/sanitize.sh thread
+stage "CUDA compiles" cuda_compiles
+stage "HIP compiles" hip_compiles
 stage "tests" cargo test --workspace --locked
 stage "benchmarks, once" cargo test --locked --bench generation --bench kernels
 stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

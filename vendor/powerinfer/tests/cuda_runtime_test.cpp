@@ -1,7 +1,7 @@
 // Launches, errors of the device, and what the tests of kernels stand on.
 #include "check.h"
 #include "cuda/runtime.h"
-#include "device.h"
+#include "test_device.h"
 
 #include <vector>
 

@@ -42,5 +42,5 @@ constexpr int ceil_div(int n, int d) noexcept {
 #else
 #define PI_LAUNCH(kernel, grid, block, shared, stream)                                             \
     ::emu::launcher(PI_UNPACK kernel, grid, block, shared, stream)
-#define PI_DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(::emu::dyn_smem)
+#define PI_DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(::emu::dynamic_shared())
 #endif

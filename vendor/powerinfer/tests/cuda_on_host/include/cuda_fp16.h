@@ -1,2 +1,4 @@
 // The emulator in place of CUDA's header.
-#include "../cuda_on_host.h"
+#pragma once
+
+#include "../vectors.h"

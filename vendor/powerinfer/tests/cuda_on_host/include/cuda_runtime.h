@@ -1,2 +1,6 @@
 // The emulator in place of CUDA's header.
-#include "../cuda_on_host.h"
+#pragma once
+
+#include "../block.h"
+#include "../intrinsics.h"
+#include "../runtime.h"

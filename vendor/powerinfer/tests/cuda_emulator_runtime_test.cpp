@@ -1,0 +1,518 @@
+// The emulator of the device: memory, streams, events, graphs and errors, as a host program sees
+// them.
+#include "check.h"
+#include "cuda/runtime.h"
+
+#include <cmath>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace powerinfer;
+
+constexpr auto kToDevice = cudaMemcpyHostToDevice;
+constexpr auto kToHost = cudaMemcpyDeviceToHost;
+constexpr size_t kSize = sizeof(float);
+
+// Of the tests, which must not fail.
+void must(cudaError_t error) {
+    cuda::check(error, "test");
+}
+
+template <typename F>
+void in_all_orders(F&& test) {
+    const emu::Config before = emu::config();
+    for (const auto order : {emu::Config::Forward, emu::Config::Reverse, emu::Config::Shuffle}) {
+        emu::config().order = order;
+        test();
+    }
+    emu::config() = before;
+}
+
+bool has(const std::string& text, const char* part) {
+    return text.find(part) != std::string::npos;
+}
+
+struct Stream {
+    Stream() { must(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking)); }
+    ~Stream() { cudaStreamDestroy(handle); }
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+    operator cudaStream_t() const { return handle; }
+
+    cudaStream_t handle = nullptr;
+};
+
+struct Event {
+    explicit Event(unsigned flags = cudaEventDisableTiming) {
+        must(cudaEventCreateWithFlags(&handle, flags));
+    }
+    ~Event() { cudaEventDestroy(handle); }
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+    operator cudaEvent_t() const { return handle; }
+
+    cudaEvent_t handle = nullptr;
+};
+
+// A number on the device.
+struct Number {
+    explicit Number(float value) {
+        must(cudaMalloc(&p, kSize));
+        must(cudaMemcpy(p, &value, kSize, kToDevice));
+    }
+    ~Number() { cudaFree(p); }
+    Number(const Number&) = delete;
+    Number& operator=(const Number&) = delete;
+
+    float value() const {
+        float value = 0;
+        must(cudaMemcpy(&value, p, kSize, kToHost));
+        return value;
+    }
+
+    float* p = nullptr;
+};
+
+__global__ void scale_kernel(float* x, float factor, float summand) {
+    *x = *x * factor + summand;
+}
+
+__global__ void add_kernel(float* out, const float* x) {
+    *out += *x;
+}
+
+__global__ void stuck_kernel() {
+    if (threadIdx.x > 0) {
+        __syncthreads();
+    }
+}
+
+void scale(const Number& x, float factor, float summand, cudaStream_t stream) {
+    PI_LAUNCH((scale_kernel), 1, 1, 0, stream)(x.p, factor, summand);
+    cuda::check_launch("scale");
+}
+
+void add(const Number& out, const Number& x, cudaStream_t stream) {
+    PI_LAUNCH((add_kernel), 1, 1, 0, stream)(out.p, x.p);
+    cuda::check_launch("add");
+}
+
+// ---- streams ----
+
+void work_waits_for_the_host_to_wait() {
+    const Stream stream;
+    const Event event;
+    const Number x(3);
+    float result = -1;
+    const auto work = [&] {
+        scale(x, 2, 1, stream);
+        must(cudaMemcpyAsync(&result, x.p, kSize, kToHost, stream));
+        must(cudaEventRecord(event, stream));
+    };
+    work();
+    CHECK_EQ(result, -1.0f); // a program that does not wait sees what was there
+    must(cudaStreamSynchronize(nullptr));
+    CHECK_EQ(result, -1.0f); // nor does waiting for another stream help
+    must(cudaStreamSynchronize(stream));
+    CHECK_EQ(result, 7.0f);
+    work();
+    must(cudaEventSynchronize(event));
+    CHECK_EQ(result, 15.0f);
+    work();
+    CHECK_EQ(cudaEventQuery(event), cudaSuccess);
+    CHECK_EQ(result, 31.0f);
+    work();
+    must(cudaDeviceSynchronize());
+    CHECK_EQ(result, 63.0f);
+    emu::config().lazy = false;
+    work();
+    CHECK_EQ(result, 127.0f);
+    emu::config() = {};
+}
+
+void a_stream_runs_only_as_far_as_is_waited_for() {
+    const Stream stream;
+    const Event event;
+    const Number x(1);
+    float results[2] = {};
+    must(cudaMemcpyAsync(&results[0], x.p, kSize, kToHost, stream));
+    must(cudaEventRecord(event, stream));
+    must(cudaMemcpyAsync(&results[1], x.p, kSize, kToHost, stream));
+    must(cudaEventSynchronize(event));
+    CHECK_EQ(results[0], 1.0f);
+    CHECK_EQ(results[1], 0.0f);
+    must(cudaStreamSynchronize(stream));
+    CHECK_EQ(results[1], 1.0f);
+}
+
+void a_staging_buffer_that_is_used_again_too_early_is_seen() {
+    const Stream stream;
+    const Number x(0);
+    float* staging = nullptr;
+    must(cudaHostAlloc(&staging, kSize, cudaHostAllocPortable));
+    CHECK(std::isnan(*staging));
+    *staging = 1;
+    must(cudaMemcpyAsync(x.p, staging, kSize, kToDevice, stream));
+    *staging = 2;
+    must(cudaStreamSynchronize(stream));
+    CHECK_EQ(x.value(), 2.0f);
+    must(cudaFreeHost(staging));
+}
+
+// The one stream multiplies by 2, the other adds 3: right is "first the one, then the other".
+float in_two_streams(bool waits) {
+    const Stream one;
+    const Stream other;
+    const Event event;
+    const Number x(1);
+    scale(x, 2, 0, one);
+    must(cudaEventRecord(event, one));
+    scale(x, 5, 0, one); // after the event, so before or after what the other one does
+    if (waits) {
+        must(cudaStreamWaitEvent(other, event));
+    }
+    scale(x, 1, 3, other);
+    must(cudaStreamSynchronize(other));
+    must(cudaStreamSynchronize(one));
+    return x.value();
+}
+
+void a_stream_waits_for_the_event_of_another() {
+    bool differs = false;
+    in_all_orders([&] {
+        const float waiting = in_two_streams(true);
+        CHECK_MSG(waiting == 25 || waiting == 13, "%g", static_cast<double>(waiting));
+        const float running = in_two_streams(false);
+        differs = differs || (running != 25 && running != 13);
+    });
+    CHECK(differs); // the wait that is left out shows
+    // Each recording is its own: a wait is for what was recorded when it was enqueued.
+    const Stream one;
+    const Stream other;
+    const Event event;
+    const Number x(1);
+    must(cudaStreamWaitEvent(other, event)); // never recorded: nothing to wait for
+    must(cudaEventRecord(event, one));
+    must(cudaStreamWaitEvent(other, event));
+    scale(x, 2, 0, one);
+    must(cudaEventRecord(event, one));
+    scale(x, 1, 3, other);
+    must(cudaStreamSynchronize(other));
+    CHECK_EQ(x.value(), 4.0f);
+}
+
+void time_passes_between_events() {
+    const Stream stream;
+    const Event begin(cudaEventDefault);
+    const Event end(cudaEventDefault);
+    const Event untimed;
+    float milliseconds = -1;
+    must(cudaEventRecord(begin, stream));
+    must(cudaEventRecord(end, stream));
+    must(cudaEventRecord(untimed, stream));
+    CHECK_EQ(cudaEventElapsedTime(&milliseconds, begin, end), cudaErrorNotReady);
+    must(cudaEventSynchronize(end));
+    must(cudaEventElapsedTime(&milliseconds, begin, end));
+    CHECK(milliseconds >= 0);
+    CHECK_EQ(cudaEventElapsedTime(&milliseconds, begin, untimed), cudaErrorInvalidResourceHandle);
+    CHECK(!emu::take_error().empty());
+}
+
+// ---- graphs ----
+
+struct Executable {
+    explicit Executable(cudaGraph_t graph) { must(cudaGraphInstantiate(&handle, graph, 0)); }
+    ~Executable() { cudaGraphExecDestroy(handle); }
+    Executable(const Executable&) = delete;
+    Executable& operator=(const Executable&) = delete;
+
+    cudaGraphExec_t handle = nullptr;
+};
+
+void begin_capture(cudaStream_t stream) {
+    must(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+}
+
+Executable end_capture(cudaStream_t stream) {
+    cudaGraph_t graph = nullptr;
+    must(cudaStreamEndCapture(stream, &graph));
+    struct Destroy {
+        ~Destroy() { cudaGraphDestroy(graph); }
+        cudaGraph_t graph;
+    };
+    const Destroy destroy = {graph};
+    return Executable(graph);
+}
+
+void a_graph_replays_what_was_captured() {
+    const Stream stream;
+    const Number x(1);
+    float result = 0;
+    begin_capture(stream);
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    must(cudaStreamIsCapturing(stream, &status));
+    CHECK_EQ(status, cudaStreamCaptureStatusActive);
+    scale(x, 2, 1, stream);
+    must(cudaMemcpyAsync(&result, x.p, kSize, kToHost, stream));
+    const Executable graph = end_capture(stream);
+    must(cudaStreamIsCapturing(stream, &status));
+    CHECK_EQ(status, cudaStreamCaptureStatusNone);
+    must(cudaStreamSynchronize(stream));
+    CHECK_EQ(x.value(), 1.0f); // captured, not run
+    must(cudaGraphLaunch(graph.handle, stream));
+    must(cudaGraphLaunch(graph.handle, stream));
+    CHECK_EQ(result, 0.0f);
+    must(cudaStreamSynchronize(stream));
+    CHECK_EQ(result, 7.0f);
+}
+
+// x = 1 -> 2x; then y += x beside x2 += x, joined where x2 += y.
+float forked(bool joins) {
+    const Stream stream;
+    const Stream beside;
+    const Event fork;
+    const Event join;
+    const Number x(1);
+    const Number y(10);
+    const Number z(100);
+    begin_capture(stream);
+    scale(x, 2, 0, stream);
+    must(cudaEventRecord(fork, stream));
+    must(cudaStreamWaitEvent(beside, fork));
+    add(y, x, beside);
+    must(cudaEventRecord(join, beside));
+    add(z, x, stream);
+    if (joins) {
+        must(cudaStreamWaitEvent(stream, join));
+    }
+    add(z, y, stream);
+    if (!joins) {
+        must(cudaStreamWaitEvent(stream, join)); // too late
+    }
+    const Executable graph = end_capture(stream);
+    must(cudaGraphLaunch(graph.handle, stream));
+    must(cudaStreamSynchronize(stream));
+    return z.value();
+}
+
+void a_graph_forks_and_joins() {
+    bool differs = false;
+    in_all_orders([&] {
+        CHECK_EQ(forked(true), 114.0f);
+        differs = differs || forked(false) != 114;
+    });
+    CHECK(differs);
+}
+
+void a_capture_allows_no_waiting() {
+    const Stream stream;
+    const Stream other;
+    const Event event;
+    const Event earlier;
+    must(cudaEventRecord(earlier, other));
+    cudaGraph_t graph = nullptr;
+    float* p = nullptr;
+    const auto spoils = [&](cudaError_t wanted, auto&& call) {
+        must(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+        must(cudaEventRecord(event, stream));
+        CHECK_EQ(call(), wanted);
+        CHECK_EQ(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureInvalidated);
+        CHECK(graph == nullptr);
+        CHECK(!emu::take_error().empty());
+    };
+    spoils(cudaErrorStreamCaptureUnsupported, [&] { return cudaStreamSynchronize(stream); });
+    spoils(cudaErrorStreamCaptureUnsupported, [&] { return cudaDeviceSynchronize(); });
+    spoils(cudaErrorStreamCaptureUnsupported, [&] { return cudaMalloc(&p, 4); });
+    spoils(cudaErrorStreamCaptureUnsupported, [&] { return cudaEventQuery(earlier); });
+    spoils(cudaErrorStreamCaptureIsolation, [&] { return cudaStreamWaitEvent(stream, earlier); });
+
+    begin_capture(stream);
+    must(cudaEventRecord(event, stream));
+    must(cudaStreamWaitEvent(other, event));
+    PI_LAUNCH((stuck_kernel), 1, 2, 0, other)(); // which is captured too, and not run
+    CHECK_EQ(cudaStreamEndCapture(other, &graph), cudaErrorStreamCaptureUnmatched);
+    CHECK_EQ(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureUnjoined);
+    CHECK_EQ(cudaEventSynchronize(event), cudaErrorCapturedEvent);
+    CHECK_EQ(
+        cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeRelaxed),
+        cudaErrorStreamCaptureUnsupported
+    );
+    CHECK(!emu::take_error().empty());
+}
+
+// ---- memory ----
+
+void memory_is_limited_and_counted() {
+    emu::config().memory = 1000;
+    emu::reset_memory_peak();
+    CHECK_EQ(emu::memory_in_use(), size_t{0});
+    size_t free = 0;
+    size_t total = 0;
+    float* a = nullptr;
+    float* b = nullptr;
+    must(cudaMalloc(&a, 600));
+    CHECK_EQ(cudaMalloc(&b, 401), cudaErrorMemoryAllocation);
+    CHECK(b == nullptr);
+    // As on CUDA the error stays the last one until somebody takes it.
+    CHECK_EQ(cudaPeekAtLastError(), cudaErrorMemoryAllocation);
+    CHECK_EQ(cudaGetLastError(), cudaErrorMemoryAllocation);
+    CHECK_EQ(cudaGetLastError(), cudaSuccess);
+    must(cudaMalloc(&b, 400));
+    must(cudaMemGetInfo(&free, &total));
+    CHECK_EQ(free, size_t{0});
+    CHECK_EQ(total, size_t{1000});
+    must(cudaFree(b));
+    CHECK_EQ(emu::memory_in_use(), size_t{600});
+    CHECK_EQ(emu::memory_peak(), size_t{1000});
+    must(cudaFree(a));
+    must(cudaFree(nullptr));
+    CHECK_EQ(emu::memory_in_use(), size_t{0});
+    CHECK_EQ(cudaFree(a), cudaErrorInvalidValue);
+    CHECK(has(emu::take_error(), "cudaFree"));
+    emu::config() = {};
+}
+
+void fresh_memory_is_not_a_number() {
+    float* p = nullptr;
+    std::vector<float> values(3);
+    must(cudaMalloc(&p, 3 * kSize));
+    must(cudaMemcpy(values.data(), p, 3 * kSize, kToHost));
+    for (const float value : values) {
+        CHECK(std::isnan(value));
+    }
+    must(cudaMemsetAsync(p, 0, 2 * kSize));
+    must(cudaMemcpy(values.data(), p, 3 * kSize, kToHost));
+    CHECK(values[0] == 0 && values[1] == 0 && std::isnan(values[2]));
+    must(cudaFree(p));
+}
+
+void the_device_writes_to_memory_of_the_host() {
+    const Stream stream;
+    float* host = nullptr;
+    float* p = nullptr;
+    must(cudaHostAlloc(&host, kSize, cudaHostAllocMapped | cudaHostAllocPortable));
+    must(cudaHostGetDevicePointer(&p, host, 0));
+    *host = 4;
+    PI_LAUNCH((scale_kernel), 1, 1, 0, stream)(p, 2.0f, 1.0f);
+    CHECK_EQ(*host, 4.0f);
+    must(cudaStreamSynchronize(stream));
+    CHECK_EQ(*host, 9.0f);
+    must(cudaFreeHost(host));
+    CHECK_EQ(cudaHostGetDevicePointer(&p, host, 0), cudaErrorInvalidValue);
+    CHECK(!emu::take_error().empty());
+}
+
+void copies_stay_within_what_was_allocated() {
+    const Number x(1);
+    float values[2] = {};
+    CHECK_EQ(cudaMemcpy(x.p, values, 2 * kSize, kToDevice), cudaErrorInvalidValue);
+    CHECK_EQ(cudaMemcpy(values, x.p + 1, kSize, kToHost), cudaErrorInvalidValue);
+    CHECK_EQ(cudaMemcpy(values, values + 1, kSize, kToDevice), cudaErrorInvalidValue);
+    CHECK_EQ(cudaMemcpy(values, values + 1, kSize, kToHost), cudaErrorInvalidValue);
+    CHECK_EQ(cudaMemset(x.p, 0, 2 * kSize), cudaErrorInvalidValue);
+    CHECK(has(emu::take_error(), "not within memory"));
+    CHECK_EQ(x.value(), 1.0f);
+}
+
+// ---- errors and devices ----
+
+void a_failed_kernel_fails_all_that_follows() {
+    const Stream stream;
+    const Number x(1);
+    PI_LAUNCH((stuck_kernel), 1, 2, 0, stream)();
+    cuda::check_launch("stuck"); // it has not run yet
+    scale(x, 2, 0, stream);
+    CHECK_ERROR(device, "waiting: unspecified launch failure: deadlock", [&] {
+        cuda::check(cudaStreamSynchronize(stream), "waiting");
+    }());
+    CHECK_ERROR(device, "deadlock", cuda::check_launch("next"));
+    CHECK_EQ(cudaGetLastError(), cudaErrorLaunchFailure);
+    CHECK_EQ(cudaMemset(x.p, 0, kSize), cudaErrorLaunchFailure);
+    CHECK(has(emu::take_error(), "deadlock"));
+    CHECK_EQ(emu::take_error(), "");
+    CHECK_EQ(x.value(), 1.0f); // what came after the failure did not run
+    // One that nobody waited for.
+    PI_LAUNCH((stuck_kernel), 1, 2, 0, stream)();
+    CHECK(has(emu::take_error(), "deadlock"));
+    CHECK_EQ(cudaGetErrorName(cudaErrorLaunchFailure), std::string("cudaErrorLaunchFailure"));
+}
+
+void there_may_be_no_device() {
+    emu::config().n_devices = 0;
+    int n = -1;
+    float* p = nullptr;
+    cudaStream_t stream = nullptr;
+    CHECK_EQ(cudaGetDeviceCount(&n), cudaErrorNoDevice);
+    CHECK_EQ(n, 0);
+    CHECK_EQ(cudaSetDevice(0), cudaErrorNoDevice);
+    CHECK_EQ(cudaMalloc(&p, 4), cudaErrorNoDevice);
+    CHECK_EQ(cudaStreamCreateWithFlags(&stream, 0), cudaErrorNoDevice);
+    PI_LAUNCH((stuck_kernel), 1, 1, 0, nullptr)();
+    CHECK_ERROR(device, "no CUDA-capable device", cuda::check_launch("stuck"));
+    emu::config() = {};
+    CHECK_EQ(emu::take_error(), "");
+}
+
+void the_device_says_what_it_is() {
+    int n = 0;
+    int device = -1;
+    int version = 0;
+    cudaDeviceProp properties = {};
+    must(cudaGetDeviceCount(&n));
+    CHECK_EQ(n, 1);
+    must(cudaSetDevice(0));
+    must(cudaGetDevice(&device));
+    CHECK_EQ(device, 0);
+    must(cudaGetDeviceProperties(&properties, 0));
+    CHECK_EQ(properties.name, std::string("emulated"));
+    CHECK_EQ(properties.totalGlobalMem, emu::config().memory);
+    CHECK_EQ(properties.multiProcessorCount, emu::config().n_multiprocessors);
+    CHECK_EQ(properties.sharedMemPerBlockOptin, emu::config().shared_memory);
+    must(cudaDriverGetVersion(&version));
+    CHECK(version >= 12000);
+    CHECK_EQ(cudaGetDeviceProperties(&properties, 1), cudaErrorInvalidDevice);
+    CHECK_EQ(cudaSetDevice(1), cudaErrorInvalidDevice);
+    CHECK(!emu::take_error().empty());
+}
+
+void threads_of_the_host_share_the_device() {
+    const Number x(0);
+    const Number y(0);
+    const auto work = [](const Number& own) {
+        const Stream stream;
+        for (int i = 0; i < 100; ++i) {
+            scale(own, 1, 1, stream);
+        }
+        must(cudaStreamSynchronize(stream));
+    };
+    std::thread helper([&] { work(y); });
+    work(x);
+    helper.join();
+    CHECK_EQ(x.value(), 100.0f);
+    CHECK_EQ(y.value(), 100.0f);
+}
+
+} // namespace
+
+int main() {
+    CHECK_RUN(work_waits_for_the_host_to_wait);
+    CHECK_RUN(a_stream_runs_only_as_far_as_is_waited_for);
+    CHECK_RUN(a_staging_buffer_that_is_used_again_too_early_is_seen);
+    CHECK_RUN(a_stream_waits_for_the_event_of_another);
+    CHECK_RUN(time_passes_between_events);
+    CHECK_RUN(a_graph_replays_what_was_captured);
+    CHECK_RUN(a_graph_forks_and_joins);
+    CHECK_RUN(a_capture_allows_no_waiting);
+    CHECK_RUN(memory_is_limited_and_counted);
+    CHECK_RUN(fresh_memory_is_not_a_number);
+    CHECK_RUN(the_device_writes_to_memory_of_the_host);
+    CHECK_RUN(copies_stay_within_what_was_allocated);
+    CHECK_RUN(a_failed_kernel_fails_all_that_follows);
+    CHECK_RUN(there_may_be_no_device);
+    CHECK_RUN(the_device_says_what_it_is);
+    CHECK_RUN(threads_of_the_host_share_the_device);
+    return check::finish();
+}

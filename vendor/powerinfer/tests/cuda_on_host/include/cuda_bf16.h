@@ -1,0 +1,4 @@
+// The emulator in place of CUDA's header.
+#pragma once
+
+#include "../vectors.h"

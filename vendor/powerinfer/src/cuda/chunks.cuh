@@ -283,9 +283,9 @@ struct Floats<DType::f16> {
         load_words(words, row + 2 * static_cast<size_t>(j));
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            const auto* pair = reinterpret_cast<const __half*>(&words[i]);
-            w[2 * i] = __half2float(pair[0]);
-            w[2 * i + 1] = __half2float(pair[1]);
+            const uint32_t pair = words[i];
+            w[2 * i] = __half2float(__ushort_as_half(static_cast<unsigned short>(pair & 0xffffu)));
+            w[2 * i + 1] = __half2float(__ushort_as_half(static_cast<unsigned short>(pair >> 16)));
         }
     }
 };

@@ -51,7 +51,6 @@ private:
     void fail(std::string what);
     std::string deadlock() const;
     bool all_here(Lane& lane, std::vector<Lane*>& lanes, Exchange** exchanges);
-    void resolve(Lane& lane);
     void order(const Lane& lane, const std::vector<Lane*>& lanes);
 
     const std::function<void()>* thread_ = nullptr;
@@ -147,9 +146,9 @@ void Block::make_lanes(const Position& first) {
 }
 
 void Block::wake(std::vector<Lane*> lanes) {
-    if (config().order == Config::Reverse) {
+    if (config().order == Order::Reverse) {
         std::ranges::reverse(lanes);
-    } else if (config().order == Config::Shuffle) {
+    } else if (config().order == Order::Shuffle) {
         std::ranges::shuffle(lanes, random_);
     }
     for (Lane* lane : lanes) {
@@ -258,23 +257,6 @@ void Block::order(const Lane& lane, const std::vector<Lane*>& lanes) {
     point.release();
 }
 
-// Wakes the lanes of the exchange when this one is the last.
-void Block::resolve(Lane& lane) {
-    std::vector<Lane*> lanes;
-    Exchange* exchanges[32] = {};
-    if (!all_here(lane, lanes, exchanges)) {
-        return;
-    }
-    if (const char* wrong = lane.exchange->resolve(exchanges); wrong != nullptr) {
-        fail(wrong);
-        return;
-    }
-    if (lane.exchange->orders_memory) {
-        order(lane, lanes);
-    }
-    wake(std::move(lanes));
-}
-
 void Block::wait_for_lanes(Exchange& exchange) {
     const Ignore ignore;
     Lane& lane = *running_;
@@ -283,8 +265,19 @@ void Block::wait_for_lanes(Exchange& exchange) {
     if (exchange.orders_memory) {
         lane.own.release();
     }
-    resolve(lane);
-    go_on(false); // for ever after a failure: nothing here may need to be freed
+    std::vector<Lane*> lanes;
+    Exchange* exchanges[32] = {};
+    if (all_here(lane, lanes, exchanges)) {
+        if (const char* wrong = exchange.resolve(exchanges); wrong != nullptr) {
+            fail(wrong);
+        } else {
+            if (exchange.orders_memory) {
+                order(lane, lanes);
+            }
+            wake(std::move(lanes));
+        }
+    }
+    go_on(false);
     if (exchange.sync != nullptr) {
         exchange.sync->acquire();
     }
@@ -294,9 +287,9 @@ void Block::wait_for_lanes(Exchange& exchange) {
 std::vector<size_t> order_of_blocks(size_t n) {
     std::vector<size_t> order(n);
     std::iota(order.begin(), order.end(), size_t{0});
-    if (config().order == Config::Reverse) {
+    if (config().order == Order::Reverse) {
         std::ranges::reverse(order);
-    } else if (config().order == Config::Shuffle) {
+    } else if (config().order == Order::Shuffle) {
         std::ranges::shuffle(order, std::minstd_rand(config().seed));
     }
     return order;

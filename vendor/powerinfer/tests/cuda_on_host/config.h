@@ -5,14 +5,16 @@
 
 namespace emu {
 
+// Nothing in CUDA says in which order threads, blocks and streams get on. A program is right when
+// its results are the same in all of these.
+enum class Order {
+    Forward, // threads and blocks ascending; a stream runs only when something waits for it
+    Reverse, // threads and blocks descending; a stream runs before any other that is waited for
+    Shuffle, // threads at random; streams in turns of random length
+};
+
 struct Config {
-    // Nothing in CUDA says in which order threads, blocks and streams get on. A program is right
-    // when its results are the same in all of these.
-    enum Order {
-        Forward, // threads and blocks ascending; a stream runs only when something waits for it
-        Reverse, // threads and blocks descending; a stream runs before another that is waited for
-        Shuffle, // threads and blocks at random; streams in turns of random length
-    };
+    using enum Order;
 
     Order order = Forward;
     unsigned seed = 1;    // of Shuffle

@@ -1,0 +1,276 @@
+// Rounding and norms on the device against the CPU's scalar operators.
+#include "check.h"
+#include "cpu/ops.h"
+#include "cpu/rounded.h"
+#include "cuda/kernels.h"
+#include "op_cases.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+namespace {
+
+using namespace powerinfer;
+using namespace powerinfer::cuda;
+using op_cases::same_bits;
+using twin::Random;
+
+constexpr int kStep16 = cpu::max_step(16);
+
+template <typename F>
+void in_all_orders(F&& test) {
+    for (const auto order : {emu::Order::Forward, emu::Order::Reverse, emu::Order::Shuffle}) {
+        for (const unsigned threads : {1u, 2u}) {
+            emu::config().order = order;
+            emu::config().threads = threads;
+            test();
+        }
+    }
+    emu::config() = {};
+}
+
+void finish() {
+    cuda::check(cudaDeviceSynchronize(), "the kernels of a test");
+}
+
+// Rounded activations, exactly as long as they must be.
+struct Rounded {
+    std::vector<int8_t> low;
+    std::vector<int8_t> high;
+    std::vector<BlockScale> blocks;
+
+    explicit Rounded(size_t n) : low(n, 99), high(n, 99), blocks(n / 32) {}
+    Packed view() { return {low.data(), high.data(), blocks.data()}; }
+};
+
+void check_rounded(const Rounded& is, const std::vector<float>& x, int bits, const char* what) {
+    for (size_t b = 0; b < x.size() / 32; ++b) {
+        const cpu::RoundedBlock wanted = cpu::round_block(x.data() + 32 * b, bits);
+        int sums[2] = {0, 0};
+        bool same = same_bits(is.blocks[b].scale, wanted.scale);
+        for (size_t j = 0; j < 32; ++j) {
+            same = same && 256 * is.high[32 * b + j] + is.low[32 * b + j] == wanted.q[j];
+            sums[j / 16] += wanted.q[j];
+        }
+        same = same && is.blocks[b].sums[0] == sums[0] && is.blocks[b].sums[1] == sums[1];
+        CHECK_MSG(same, "%s: block %zu of %zu, %d bits", what, b, x.size() / 32, bits);
+    }
+}
+
+void packing_gives_the_bits_of_the_cpu() {
+    Random random(1);
+    for (const int dim : {32, 96, 352, 4096}) {
+        for (const int n_tokens : {1, 2, 3, 8, 9, 32}) {
+            if (dim == 4096 && n_tokens > 2) {
+                continue;
+            }
+            const auto n = static_cast<size_t>(n_tokens) * static_cast<size_t>(dim);
+            std::vector<float> x = random.normals(n);
+            x[n - 5] = std::numeric_limits<float>::infinity();
+            for (const int bits : {16, 8}) {
+                in_all_orders([&] {
+                    Rounded out(n);
+                    pack(nullptr, out.view(), x.data(), n_tokens, dim, cpu::max_step(bits));
+                    finish();
+                    check_rounded(out, x, bits, "pack");
+                });
+            }
+        }
+    }
+}
+
+struct NormCase {
+    Norm norm;
+    int dim;
+    int n_tokens;
+    bool adds;
+    bool picks; // rows of x, in another order
+    bool has_bias;
+    float mean; // of x, beside a deviation of 1
+};
+
+// x, how it is afterwards, and the rows of it that are normalised.
+struct NormData {
+    std::vector<float> x;
+    std::vector<float> add;
+    std::vector<float> weight;
+    std::vector<float> bias;
+    std::vector<int32_t> rows;
+    std::vector<float> x_after;
+    std::vector<float> inputs; // (T, dim)
+    std::vector<float> wanted; // (T, dim)
+};
+
+constexpr float kEpsilon = 1e-5f;
+
+NormData make_data(const NormCase& c, Random& random) {
+    NormData data;
+    const auto dim = static_cast<size_t>(c.dim);
+    const auto n_tokens = static_cast<size_t>(c.n_tokens);
+    const size_t n_rows = c.picks ? n_tokens + 3 : n_tokens;
+    data.x = random.normals(n_rows * dim);
+    for (float& value : data.x) {
+        value += c.mean;
+    }
+    data.weight = random.normals(dim);
+    data.bias = random.normals(dim);
+    data.add = random.normals(n_tokens * dim);
+    data.x_after = data.x;
+    for (size_t i = 0; c.adds && i < data.x.size(); ++i) {
+        data.x_after[i] += data.add[i];
+    }
+    data.wanted.resize(n_tokens * dim);
+    for (size_t t = 0; t < n_tokens; ++t) {
+        const size_t row = c.picks ? n_rows - 1 - t : t;
+        data.rows.push_back(static_cast<int32_t>(row));
+        const float* input = data.x_after.data() + row * dim;
+        data.inputs.insert(data.inputs.end(), input, input + dim);
+        float* out = data.wanted.data() + t * dim;
+        const float* weight = data.weight.data();
+        if (c.norm == Norm::rms) {
+            cpu::scalar_ops().rms_norm(out, input, weight, kEpsilon, c.dim);
+            for (size_t j = 0; c.has_bias && j < dim; ++j) {
+                out[j] += data.bias[j];
+            }
+        } else {
+            const float* bias = c.has_bias ? data.bias.data() : nullptr;
+            cpu::scalar_ops().layer_norm(out, input, weight, bias, kEpsilon, c.dim);
+        }
+    }
+    return data;
+}
+
+struct NormResult {
+    std::vector<float> x;
+    std::vector<float> out;
+};
+
+// Of tokens [begin, end); rounded forms are checked on the way.
+NormResult run(const NormCase& c, const NormData& data, size_t begin, size_t end) {
+    const auto dim = static_cast<size_t>(c.dim);
+    const size_t n = (end - begin) * dim;
+    NormResult result = {data.x, std::vector<float>(n)};
+    const std::vector<int32_t> rows(
+        data.rows.begin() + static_cast<std::ptrdiff_t>(begin),
+        data.rows.begin() + static_cast<std::ptrdiff_t>(end)
+    );
+    const bool is_rounded = c.dim % 32 == 0;
+    Rounded packed(is_rounded ? n : 0);
+    Rounded packed_x(is_rounded ? n : 0);
+    const Normalize op = {
+        .x = result.x.data() + (c.picks ? 0 : begin * dim),
+        .rows = c.picks ? rows.data() : nullptr,
+        .add = c.adds ? data.add.data() + begin * dim : nullptr,
+        .n_tokens = static_cast<int>(end - begin),
+        .dim = c.dim,
+        .norm = c.norm,
+        .weight = data.weight.data(),
+        .bias = c.has_bias ? data.bias.data() : nullptr,
+        .eps = kEpsilon,
+        .max_step = kStep16,
+        .out = result.out.data(),
+        .packed = is_rounded ? packed.view() : Packed{},
+        .packed_x = is_rounded ? packed_x.view() : Packed{},
+    };
+    normalize(nullptr, op);
+    finish();
+    if (is_rounded) {
+        check_rounded(packed, result.out, 16, "packed");
+        const auto from = data.inputs.begin() + static_cast<std::ptrdiff_t>(begin * dim);
+        const std::vector<float> inputs(from, from + static_cast<std::ptrdiff_t>(n));
+        check_rounded(packed_x, inputs, 16, "packed_x");
+    }
+    return result;
+}
+
+void check_norm(const NormCase& c, Random& random) {
+    const NormData data = make_data(c, random);
+    const auto n_tokens = static_cast<size_t>(c.n_tokens);
+    const NormResult first = run(c, data, 0, n_tokens);
+    CHECK_MSG(same_bits(first.x, data.x_after), "x, dim %d", c.dim);
+    // Where the mean is large, the rounding of x to float is what there is to lose.
+    const double tolerance = 4e-6 * (1 + std::abs(static_cast<double>(c.mean)) * 0.05);
+    for (size_t i = 0; i < data.wanted.size(); ++i) {
+        const auto wanted = static_cast<double>(data.wanted[i]);
+        const double error = std::abs(static_cast<double>(first.out[i]) - wanted);
+        CHECK_MSG(
+            error <= tolerance * (1 + std::abs(wanted)),
+            "norm %d, dim %d, mean %g: element %zu is %g, not %g",
+            static_cast<int>(c.norm),
+            c.dim,
+            static_cast<double>(c.mean),
+            i,
+            static_cast<double>(first.out[i]),
+            wanted
+        );
+    }
+    in_all_orders([&] {
+        const NormResult again = run(c, data, 0, n_tokens);
+        CHECK_MSG(same_bits(again.out, first.out), "order, dim %d", c.dim);
+        CHECK_MSG(same_bits(again.x, first.x), "order of x, dim %d", c.dim);
+    });
+    const size_t last = n_tokens - 1;
+    const NormResult alone = run(c, data, last, n_tokens);
+    const auto at = first.out.end() - c.dim;
+    CHECK_MSG(
+        same_bits(alone.out, std::vector<float>(at, first.out.end())), "alone, dim %d", c.dim
+    );
+}
+
+void norms_are_those_of_the_cpu() {
+    Random random(2);
+    for (const int dim : {1, 31, 32, 33, 172, 256, 1000, 1024, 1056, 4096, 8192, 8224, 9001}) {
+        for (const Norm norm : {Norm::rms, Norm::layer}) {
+            const int n_tokens = dim > 1100 ? 2 : 1 + random.below(9);
+            check_norm({norm, dim, n_tokens, false, false, false, 0}, random);
+            check_norm({norm, dim, n_tokens, true, false, true, 0}, random);
+            check_norm({norm, dim, n_tokens, false, true, norm == Norm::layer, 0}, random);
+        }
+    }
+    check_norm({Norm::rms, 96, 32, true, false, false, 0}, random);
+}
+
+void layer_norm_does_not_cancel() {
+    Random random(3);
+    for (const int dim : {172, 4096}) {
+        check_norm({Norm::layer, dim, 2, false, false, true, 1000.0f}, random);
+        check_norm({Norm::layer, dim, 2, false, false, false, -1e5f}, random);
+    }
+}
+
+void outputs_may_be_absent() {
+    Random random(4);
+    constexpr int kDim = 64;
+    std::vector<float> x = random.normals(kDim);
+    const std::vector<float> before = x;
+    const std::vector<float> weight = random.normals(kDim);
+    const std::vector<float> add = random.normals(kDim);
+    Rounded packed_x(kDim);
+    Normalize op = {};
+    op.x = x.data();
+    op.add = add.data();
+    op.n_tokens = 1;
+    op.dim = kDim;
+    op.weight = weight.data();
+    op.eps = kEpsilon;
+    op.max_step = cpu::max_step(8);
+    op.packed_x = packed_x.view();
+    normalize(nullptr, op);
+    finish();
+    for (size_t j = 0; j < kDim; ++j) {
+        CHECK_EQ(x[j], before[j] + add[j]);
+    }
+    check_rounded(packed_x, x, 8, "packed_x alone");
+}
+
+} // namespace
+
+int main() {
+    CHECK_RUN(packing_gives_the_bits_of_the_cpu);
+    CHECK_RUN(norms_are_those_of_the_cpu);
+    CHECK_RUN(layer_norm_does_not_cancel);
+    CHECK_RUN(outputs_may_be_absent);
+    return check::finish();
+}

@@ -167,8 +167,8 @@ void launch_weigh(Stream stream, float* coef, const Weighing& op) {
 
 constexpr int kDownWarps = 8;
 constexpr int kLaneColumns = 8;
-constexpr int kDownColumns = kLaneColumns * kWarp; // of a block, whose threads finish one each
-static_assert(kDownColumns == kDownWarps * kWarp);
+static_assert(kDownColumns == kLaneColumns * kWarp); // of a block,
+static_assert(kDownColumns == kDownWarps * kWarp);   // whose threads finish one each
 // Segment s belongs to strand s % kStrands: neighbours, which are busy alike, go to all blocks.
 constexpr int kStrands = kDownParts * kDownWarps;
 

@@ -35,7 +35,7 @@ struct Token {
 template <typename F>
 void in_all_orders(F&& test) {
     using emu::Config;
-    const std::pair<Config::Order, unsigned> ways[] = {
+    const std::pair<emu::Order, unsigned> ways[] = {
         {Config::Forward, 1}, {Config::Reverse, 1}, {Config::Shuffle, 2}
     };
     for (const auto& [order, threads] : ways) {

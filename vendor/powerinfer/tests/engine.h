@@ -27,10 +27,12 @@ struct Free {
     void operator()(pi_file* file) const { pi_file_free(file); }
     void operator()(pi_model* model) const { pi_model_free(model); }
     void operator()(pi_context* context) const { pi_context_free(context); }
+    void operator()(pi_placement* placement) const { pi_placement_free(placement); }
 };
 using File = std::unique_ptr<pi_file, Free>;
 using Model = std::unique_ptr<pi_model, Free>;
 using Context = std::unique_ptr<pi_context, Free>;
+using Placement = std::unique_ptr<pi_placement, Free>;
 
 inline File open_file(const std::string& path) {
     pi_file* file = nullptr;

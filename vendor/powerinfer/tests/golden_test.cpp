@@ -1,7 +1,6 @@
 // Whole models against reference logits: every family, sparse and dense, F16 and Q4_0.
 #include "check.h"
-#include "engine.h"
-#include "test_data.h"
+#include "golden.h"
 
 #include <algorithm>
 #include <set>
@@ -9,26 +8,7 @@
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr double kF16Distance = 1e-3; // relative L2 of all logits to the float64 reference
-
-fs::path model_in(const fs::path& folder) {
-    for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-        if (entry.path().extension() == ".gguf") {
-            return entry.path();
-        }
-    }
-    PI_THROW(io, "no model in %s", folder.c_str());
-}
-
-struct Case {
-    std::string name;
-    fs::path model;
-    std::vector<int32_t> tokens;
-    std::vector<double> reference; // (tokens, vocab_size)
-    double limit;
-    bool is_fullmask = false; // every neuron selected
-};
+using golden::Case;
 
 // The strategy auto, with the predictors that the default uses, whatever it measures.
 void check_auto(const Case& test, const std::vector<float>& wanted) {
@@ -50,9 +30,7 @@ void check_auto(const Case& test, const std::vector<float>& wanted) {
 }
 
 void run_case(const Case& test) {
-    const engine::Model model = engine::load(
-        test.model.string(), test.is_fullmask ? PI_STRATEGY_EXACT : PI_STRATEGY_DEFAULT
-    );
+    const engine::Model model = engine::load(test.model.string(), test.strategy());
     const engine::Context one = engine::context(model.get());
     const std::vector<float> decode = engine::decode_logits(one.get(), model.get(), test.tokens);
     const engine::Context all = engine::context(model.get());
@@ -81,59 +59,18 @@ void run_case(const Case& test) {
 }
 
 void families_match_the_reference() {
-    const auto root = test_data::root();
-    if (!root) {
-        return;
+    if (const auto root = test_data::root()) {
+        const std::vector<Case> cases = golden::families(*root);
+        CHECK(cases.size() >= 12);
+        std::for_each(cases.begin(), cases.end(), run_case);
     }
-    int n_cases = 0;
-    for (const fs::directory_entry& entry : fs::directory_iterator(*root / "golden/families")) {
-        const fs::path& folder = entry.path();
-        const std::string json = test_data::read_text(folder / "case.json");
-        const bool is_f16 = folder.filename().string().ends_with("-f16");
-        const double upstream =
-            test_data::json_number(json, "upstream_decode_vs_f64").value_or(1.0);
-        run_case({
-            .name = folder.filename().string(),
-            .model = model_in(folder),
-            .tokens = test_data::read_npy<int32_t>(folder / "tokens.npy", "<i4"),
-            .reference = test_data::read_npy<double>(folder / "logits_f64.npy", "<f8"),
-            .limit = is_f16 ? kF16Distance : upstream,
-        });
-        ++n_cases;
-    }
-    CHECK(n_cases >= 12);
-}
-
-// "upstream-sparse-tiny-f16" was made with "tiny-f16.powerinfer.gguf".
-fs::path internals_model(const fs::path& root, const std::string& name) {
-    const bool is_sparse = name.starts_with("upstream-sparse");
-    const std::string stem = name.substr(name.find("tiny"));
-    return root / "golden/internals/models" /
-           (stem + (is_sparse ? ".powerinfer.gguf" : ".dense.gguf"));
 }
 
 void internals_match_the_reference() {
-    const auto root = test_data::root();
-    if (!root) {
-        return;
-    }
-    for (const fs::directory_entry& entry : fs::directory_iterator(*root / "golden/internals")) {
-        const std::string name = entry.path().filename().string();
-        if (!name.starts_with("upstream-")) {
-            continue;
-        }
-        const auto rounded =
-            test_data::read_npy<float>(entry.path() / "logits_numpy_f64.npy", "<f4");
-        const std::vector<double> reference(rounded.begin(), rounded.end());
-        const auto upstream = test_data::read_npy<float>(entry.path() / "logits_decode.npy", "<f4");
-        run_case({
-            .name = name,
-            .model = internals_model(*root, name),
-            .tokens = test_data::read_npy<int32_t>(entry.path() / "tokens.npy", "<i4"),
-            .reference = reference,
-            .limit = name.ends_with("-f16") ? kF16Distance : engine::distance(upstream, reference),
-            .is_fullmask = name.find("fullmask") != std::string::npos,
-        });
+    if (const auto root = test_data::root()) {
+        const std::vector<Case> cases = golden::internals(*root);
+        CHECK(!cases.empty());
+        std::for_each(cases.begin(), cases.end(), run_case);
     }
 }
 
@@ -166,7 +103,7 @@ void greedy_tokens_equal_the_recorded_ones() {
         const auto wanted = test_data::read_npy<int32_t>(entry.path() / "greedy_tokens.npy", "<i4");
         const bool is_fullmask = name.find("fullmask") != std::string::npos;
         const engine::Model model = engine::load(
-            internals_model(*root, name).string(),
+            golden::internals_model(*root, name).string(),
             is_fullmask ? PI_STRATEGY_EXACT : PI_STRATEGY_DEFAULT
         );
         const engine::Context context = engine::context(model.get());

@@ -181,7 +181,7 @@ void weigh(
 );
 
 // Parts that the sum over neurons is cut into; partial sums are added in order.
-inline constexpr int kDownParts = 16;
+inline constexpr int kDownParts = 32;
 
 // x[t] += bias + sum over the neurons of coef[t, i] * down_t[i]. `partial` (kDownParts, T, dim) is
 // scratch; `arrived` (T * ceil(dim / 256),) must be 0 and is 0 again afterwards.

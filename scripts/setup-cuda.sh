@@ -25,8 +25,9 @@ nvidia-nvvm==13.0.88 --hash=sha256:c5f41ffeb6466944a026dfa5317d7d85355c119bbec27
 nvidia-cuda-crt==13.0.88 --hash=sha256:2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4
 nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548
 nvidia-cuda-cccl==13.0.85 --hash=sha256:e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649'
-stamp="$dir/.powerinfer-packages" # what is in there
-if [ "$(cat "$stamp" 2>/dev/null)" = "$packages" ] && "$dir/bin/nvcc" --version >/dev/null 2>&1; then
+version="$(sha256sum <"${BASH_SOURCE[0]}")" # another script may make something else
+stamp="$dir/.setup-cuda"
+if [ "$(cat "$stamp" 2>/dev/null)" = "$version" ] && "$dir/bin/nvcc" --version >/dev/null 2>&1; then
     echo "setup-cuda: $dir is complete" >&2
     exit 0
 fi
@@ -55,8 +56,9 @@ echo "setup-cuda: fetching CUDA 13.0 into $dir, 210 MB there" >&2
 fetch || { sleep 5 && fetch; } || die "pip could not fetch the packages, see above"
 
 root="$work/packages/nvidia/cu13"
-rm -f "$root"/lib/libnvvm.so* # 63 MB; nvcc has it in nvvm/bin
-ln -sfn lib "$root/lib64"     # where nvcc looks for libraries
+rm -f "$root"/lib/libnvvm.so*                   # 63 MB; nvcc has it in nvvm/bin
+ln -sfn lib "$root/lib64"                       # where nvcc looks for libraries
+ln -sf libcudart.so.13 "$root/lib/libcudart.so" # CMake wants it beside the static one
 chmod +x "$root"/bin/* "$root"/nvvm/bin/*
 
 cat >"$work/probe.cu" <<'END'
@@ -66,7 +68,7 @@ int main() { probe<<<1, 32>>>(nullptr, nullptr); }
 END
 "$root/bin/nvcc" -std=c++20 -arch=sm_90 -ccbin "$host" "$work/probe.cu" -o "$work/probe" ||
     die "what was fetched does not compile a kernel, see above"
-echo "$packages" >"$root/.powerinfer-packages"
+echo "$version" >"$root/.setup-cuda"
 rm -rf "$dir"
 mv "$root" "$dir"
 echo "setup-cuda: build with CUDA_PATH=$dir" >&2

@@ -31,20 +31,22 @@ struct Token {
     int position;
 };
 
-// Runs `test` under every order of threads and blocks, and on two processors.
+constexpr int kWays = 3;
+
+// Every order of threads and blocks, the last on two processors.
+void choose_way(int way) {
+    using emu::Config;
+    emu::config().order = way == 0 ? Config::Forward : way == 1 ? Config::Reverse : Config::Shuffle;
+    emu::config().threads = way == 2 ? 2 : 1;
+}
+
 template <typename F>
 void in_all_orders(F&& test) {
-    using emu::Config;
-    const std::pair<emu::Order, unsigned> ways[] = {
-        {Config::Forward, 1}, {Config::Reverse, 1}, {Config::Shuffle, 2}
-    };
-    for (const auto& [order, threads] : ways) {
-        emu::config().order = order;
-        emu::config().threads = threads;
+    for (int way = 0; way < kWays; ++way) {
+        choose_way(way);
         test();
     }
-    emu::config().order = Config::Forward;
-    emu::config().threads = 1;
+    choose_way(0);
 }
 
 // A cache whose pages lie in random order, and the tokens of a step. All memory is exactly as long
@@ -191,6 +193,7 @@ struct Step {
             max_step,
             scratch.data()
         );
+        cuda::check(cudaStreamSynchronize(nullptr), "attention");
         return result;
     }
 
@@ -394,6 +397,7 @@ void keys_and_values_reach_their_rows() {
                             step.device_tokens(0, n),
                             heads
                         );
+                        cuda::check(cudaStreamSynchronize(nullptr), "rotation");
                         check_rows(step, k, v);
                         for (size_t i = 0; i < step.q.size(); ++i) {
                             CHECK(is_near(static_cast<double>(step.q[i]), wanted[i], 10));

@@ -32,13 +32,22 @@ __global__ void sum_kernel(int* groups, float* maxima, float* blocks, const floa
     blocks[i] = block_sum<kWarps>(x[i]) - 2 * block_sum<kWarps>(x[i] / 4);
 }
 
+constexpr int kWays = 3;
+
+// Every order of threads and blocks, the last on two processors.
+void choose_way(int way) {
+    using emu::Config;
+    emu::config().order = way == 0 ? Config::Forward : way == 1 ? Config::Reverse : Config::Shuffle;
+    emu::config().threads = way == 2 ? 2 : 1;
+}
+
 template <typename F>
 void in_all_orders(F&& test) {
-    for (const auto order : {emu::Config::Forward, emu::Config::Reverse, emu::Config::Shuffle}) {
-        emu::config().order = order;
+    for (int way = 0; way < kWays; ++way) {
+        choose_way(way);
         test();
     }
-    emu::config().order = emu::Config::Forward;
+    choose_way(0);
 }
 
 // Ordinary blocks, and those where something is special.
@@ -81,6 +90,7 @@ void packing_gives_the_bits_of_the_cpu() {
             PI_LAUNCH((pack_kernel), grid, kWarps * kWarp, 0, nullptr)
             (packed, x.data(), n, cpu::max_step(bits));
             check_launch("pack");
+            cuda::check(cudaStreamSynchronize(nullptr), "pack");
             for (size_t b = 0; b < n_blocks; ++b) {
                 const cpu::RoundedBlock wanted = cpu::round_block(x.data() + 32 * b, bits);
                 int sums[2] = {0, 0};
@@ -126,6 +136,7 @@ void sums_reach_every_thread() {
         PI_LAUNCH((sum_kernel), 1, kThreads, 0, nullptr)
         (groups.data(), maxima.data(), blocks.data(), x.data());
         check_launch("sum");
+        cuda::check(cudaStreamSynchronize(nullptr), "sum");
         for (size_t i = 0; i < kThreads; ++i) {
             CHECK_EQ(groups[i], static_cast<int>(i / 8 * 64 + 28));
             float wanted = -1000;
@@ -147,6 +158,7 @@ void sums_reach_every_thread() {
         PI_LAUNCH((sum_kernel), 1, kThreads, 0, nullptr)
         (groups.data(), maxima.data(), blocks.data(), x.data());
         check_launch("sum");
+        cuda::check(cudaStreamSynchronize(nullptr), "sum");
         for (const float sum : blocks) {
             CHECK_EQ(sum, total / 2);
         }

@@ -2,6 +2,8 @@
 #include "golden.h"
 #include "on_device.h"
 
+#include <algorithm>
+
 namespace {
 
 using golden::Case;

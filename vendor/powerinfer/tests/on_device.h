@@ -8,20 +8,23 @@
 
 namespace on_device {
 
-// What goes to the device: a share of the neurons after all the rest, or the rest up to a budget.
+// What goes to the device, in the order of plans.
 struct Budget {
     const char* name;
-    double neurons = 0.0; // share
-    double dense = 1.0;   // share of the bytes of what comes before
+    uint32_t attention;  // layers, at most
+    uint32_t predictors; // likewise
+    bool output;
+    double neurons; // share of all
 };
 
 inline constexpr Budget kBudgets[] = {
-    {"some attention", 0.0, 0.25},
-    {"some predictors", 0.0, 0.75},
-    {"no neurons", 0.0, 1.0},
-    {"30 % of the neurons", 0.3},
-    {"70 % of the neurons", 0.7},
-    {"everything", 1.0},
+    {"one layer's attention", 1, 0, false, 0.0},
+    {"one predictor", UINT32_MAX, 1, false, 0.0},
+    {"all predictors", UINT32_MAX, UINT32_MAX, false, 0.0},
+    {"no neurons", UINT32_MAX, UINT32_MAX, true, 0.0},
+    {"30 % of the neurons", UINT32_MAX, UINT32_MAX, true, 0.3},
+    {"70 % of the neurons", UINT32_MAX, UINT32_MAX, true, 0.7},
+    {"everything", UINT32_MAX, UINT32_MAX, true, 1.0},
 };
 
 inline engine::Placement place(const pi_file* file, pi_placement_options options) {
@@ -41,6 +44,13 @@ inline pi_placement_options placement_options(const engine::Options& context) {
     return options;
 }
 
+inline pi_file_info file_info(const pi_file* file) {
+    pi_file_info info;
+    info.struct_size = sizeof info;
+    pi_file_get_info(file, &info);
+    return info;
+}
+
 inline pi_placement_info info(const pi_placement* placement) {
     pi_placement_info info;
     info.struct_size = sizeof info;
@@ -48,25 +58,45 @@ inline pi_placement_info info(const pi_placement* placement) {
     return info;
 }
 
-inline uint64_t neuron_bytes(const pi_placement* placement) {
+inline pi_placement_layer layer(const pi_placement* placement, uint32_t index) {
+    pi_placement_layer layer;
+    layer.struct_size = sizeof layer;
+    engine::check(pi_placement_get_layer(placement, index, &layer));
+    return layer;
+}
+
+inline uint64_t part_bytes(const pi_placement* placement, pi_part which) {
     pi_placement_part part;
     part.struct_size = sizeof part;
-    engine::check(pi_placement_get_part(placement, PI_PART_NEURONS, &part));
+    engine::check(pi_placement_get_part(placement, which, &part));
     return part.n_bytes;
 }
 
-// For contexts of these options.
+// Bytes of a budget, of which `all` is a plan without bounds.
+inline uint64_t budget_bytes(const pi_placement* all, const Budget& budget) {
+    const pi_placement_info found = info(all);
+    uint64_t n_bytes = found.reserve;
+    for (uint32_t i = 0; i < found.n_layers; ++i) {
+        const pi_placement_layer of = layer(all, i);
+        n_bytes += i < budget.attention
+                       ? of.device_bytes[PI_PART_ATTENTION] + of.device_bytes[PI_PART_FFN_NORM] +
+                             of.device_bytes[PI_PART_KV_CACHE]
+                       : 0;
+        n_bytes += i < budget.predictors ? of.device_bytes[PI_PART_PREDICTOR] : 0;
+    }
+    n_bytes += budget.output ? part_bytes(all, PI_PART_OUTPUT) : 0;
+    const auto neurons = static_cast<double>(part_bytes(all, PI_PART_NEURONS));
+    return n_bytes + static_cast<uint64_t>(neurons * budget.neurons);
+}
+
+// For contexts of these options; neurons in groups of 16.
 inline engine::Placement place(
     const pi_file* file, const Budget& budget, const engine::Options& context
 ) {
     pi_placement_options options = placement_options(context);
-    options.group = 0;
     const engine::Placement all = place(file, options);
-    const pi_placement_info found = info(all.get());
-    const auto neurons = static_cast<double>(neuron_bytes(all.get()));
-    const double dense = static_cast<double>(found.device_bytes - found.reserve) - neurons;
-    options.vram_budget =
-        found.reserve + static_cast<uint64_t>(dense * budget.dense + neurons * budget.neurons);
+    options.vram_budget = budget_bytes(all.get(), budget);
+    options.group = file_info(file).is_sparse != 0 ? 16 : 0;
     return place(file, options);
 }
 

@@ -43,11 +43,12 @@ public:
     void wait_for_lanes(Exchange& exchange);
 
 private:
-    static void run_lane();
+    static Fiber& run_lane();
     void make_lanes(const Position& first);
     void make_shared(size_t n_bytes);
     void wake(std::vector<Lane*> lanes);
-    void go_on(bool ends);
+    Fiber& next();
+    void go_on();
     void fail(std::string what);
     std::string deadlock() const;
     bool all_here(Lane& lane, std::vector<Lane*>& lanes, Exchange** exchanges);
@@ -79,22 +80,21 @@ private:
 
 thread_local Block block;
 
-void Block::run_lane() {
+Fiber& Block::run_lane() {
     block.begin_.acquire();
     (*block.thread_)();
     begin_ignoring(); // ended when the fibre begins anew
-    block.end_.release();
     block.running_->progress = Progress::returned;
     block.n_returned_ += 1;
-    block.go_on(true);
+    return block.next();
 }
 
 std::string Block::run(
     const std::function<void()>& thread, const Position& first, size_t shared_bytes
 ) {
     const Ignore ignore;
-    if (!failure_.empty() || stack_bytes_ != config().stack) {
-        fibers_.clear(); // a failure left them anywhere
+    if (stack_bytes_ != config().stack) {
+        fibers_.clear();
         stack_bytes_ = config().stack;
     }
     failure_.clear();
@@ -112,7 +112,7 @@ std::string Block::run(
         all.push_back(&lane);
     }
     wake(std::move(all));
-    go_on(false);
+    go_on();
     end_.acquire();
     if (failure_.empty() && n_returned_ != lanes_.size()) {
         failure_ = deadlock();
@@ -158,25 +158,27 @@ void Block::wake(std::vector<Lane*> lanes) {
     }
 }
 
-// Hands over to the next that is ready; back to run() when none is, or after a failure.
-void Block::go_on(bool ends) {
-    Fiber& from = running_ == nullptr ? main_ : *running_->fiber;
-    const bool was_main = running_ == nullptr;
-    Lane* const self = running_;
-    Lane* next = nullptr;
+// Of the lane that goes on now; of run() when none is ready, or after a failure.
+Fiber& Block::next() {
+    Lane* lane = nullptr;
     if (failure_.empty() && !ready_.empty()) {
-        next = ready_.front();
+        lane = ready_.front();
         ready_.pop_front();
     }
-    if (next == self && !was_main) {
-        return;
-    }
-    if (!was_main) {
+    if (running_ != nullptr) {
         end_.release(); // the stack may be used again, whether it ended or not
     }
-    running_ = next;
-    position = next == nullptr ? nullptr : &next->position;
-    from.switch_to(next == nullptr ? main_ : *next->fiber, ends);
+    running_ = lane;
+    position = lane == nullptr ? nullptr : &lane->position;
+    return lane == nullptr ? main_ : *lane->fiber;
+}
+
+void Block::go_on() {
+    Fiber& from = running_ == nullptr ? main_ : *running_->fiber;
+    Fiber& to = next();
+    if (&to != &from) {
+        from.switch_to(to);
+    }
 }
 
 void Block::fail(std::string what) {
@@ -211,7 +213,7 @@ int Block::wait_for_block(bool predicate) {
         }
         wake(std::move(all));
     }
-    go_on(false);
+    go_on();
     barrier.acquire();
     return n_predicates_;
 }
@@ -284,7 +286,7 @@ void Block::wait_for_lanes(Exchange& exchange) {
         lane.own.release();
     }
     resolve(lane);
-    go_on(false); // for ever after a failure: nothing here may need to be freed
+    go_on(); // for ever after a failure: nothing here may need to be freed
     if (exchange.sync != nullptr) {
         exchange.sync->acquire();
     }

@@ -360,6 +360,8 @@ void memory_is_limited_and_counted() {
     CHECK_EQ(cudaPeekAtLastError(), cudaErrorMemoryAllocation);
     CHECK_EQ(cudaGetLastError(), cudaErrorMemoryAllocation);
     CHECK_EQ(cudaGetLastError(), cudaSuccess);
+    CHECK_ERROR(out_of_memory, "test", must(cudaMalloc(&b, 401)));
+    CHECK_EQ(cudaGetLastError(), cudaSuccess); // reported once
     must(cudaMalloc(&b, 400));
     must(cudaMemGetInfo(&free, &total));
     CHECK_EQ(free, size_t{0});

@@ -82,7 +82,7 @@ std::vector<float> sums(const std::vector<float>& x, unsigned n_blocks) {
 
 void sums_are_the_same_in_all_orders() {
     twin::Random random(1);
-    for (const size_t n : {1, 31, 32, 1000, 10007}) {
+    for (const size_t n : {1u, 31u, 32u, 1000u, 10007u}) {
         const std::vector<float> x = random.normals(n);
         double wanted = 0;
         for (const float value : x) {

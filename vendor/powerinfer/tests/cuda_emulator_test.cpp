@@ -1,49 +1,519 @@
-// placeholder
+// The emulator of the device: threads, blocks and warps, their order and their mistakes, and the
+// functions that kernels call.
 #include "check.h"
 #include "cuda/runtime.h"
+#include "twin.h"
 
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <limits>
+#include <string>
 #include <vector>
-using namespace powerinfer;
+
 namespace {
-template <int kThreads>
+
+using namespace powerinfer;
+using namespace powerinfer::cuda;
+
+constexpr int kThreads = 256;
+
+template <typename F>
+void in_all_orders(F&& test) {
+    const emu::Config before = emu::config();
+    for (const auto order : {emu::Config::Forward, emu::Config::Reverse, emu::Config::Shuffle}) {
+        for (const unsigned threads : {1u, 2u}) {
+            emu::config().order = order;
+            emu::config().threads = threads;
+            test();
+        }
+    }
+    emu::config() = before;
+}
+
+void wait() {
+    cuda::check(cudaDeviceSynchronize(), "waiting");
+}
+
+// ---- results ----
+
+// out[block] is the sum of the block's share.
+template <bool kHasBarrier>
 __global__ void sum_kernel(float* out, const float* x, int n) {
-    __shared__ float parts[kThreads / 32];
-    float sum = 0;
-    for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) {
-        sum += x[i];
-    }
-    for (int step = 16; step > 0; step /= 2) {
-        sum += __shfl_xor_sync(~0u, sum, step);
-    }
-    if (threadIdx.x % 32 == 0) {
-        parts[threadIdx.x / 32] = sum;
+    __shared__ float parts[kThreads / kWarp];
+    const auto thread = static_cast<int>(threadIdx.x);
+    const auto step = static_cast<int>(gridDim.x) * kThreads;
+    if (thread < kThreads / kWarp) {
+        parts[thread] = -1000;
     }
     __syncthreads();
-    if (threadIdx.x == 0) {
+    float sum = 0;
+    for (int i = static_cast<int>(blockIdx.x) * kThreads + thread; i < n; i += step) {
+        sum += x[i];
+    }
+    for (unsigned lanes = kWarp / 2; lanes > 0; lanes /= 2) {
+        sum += __shfl_down_sync(~0u, sum, lanes);
+    }
+    if (thread % kWarp == 0) {
+        parts[thread / kWarp] = sum;
+    }
+    if (kHasBarrier) {
+        __syncthreads();
+    }
+    if (thread == 0) {
         sum = 0;
-        for (float p : parts) {
-            sum += p;
+        for (const float part : parts) {
+            sum += part;
         }
-        *out = sum;
+        out[blockIdx.x] = sum;
     }
 }
-void test_it() {
-    float* x = nullptr;
-    float* out = nullptr;
-    cuda::check(cudaMalloc(&x, 400), "x");
-    cuda::check(cudaMalloc(&out, 4), "x");
-    std::vector<float> h(100, 2.0f);
-    cuda::check(cudaMemcpyAsync(x, h.data(), 400, cudaMemcpyHostToDevice, nullptr), "copy");
-    PI_LAUNCH((sum_kernel<64>), 1, 64, 0, nullptr)(out, x, 100);
-    cuda::check_launch("sum");
-    float r = 0;
-    cuda::check(cudaMemcpy(&r, out, 4, cudaMemcpyDeviceToHost), "copy");
-    CHECK_EQ(r, 200.0f);
-    cudaFree(x);
-    cudaFree(out);
+
+template <bool kHasBarrier>
+std::vector<float> sums(const std::vector<float>& x, unsigned n_blocks) {
+    std::vector<float> out(n_blocks);
+    PI_LAUNCH((sum_kernel<kHasBarrier>), n_blocks, kThreads, 0, nullptr)
+    (out.data(), x.data(), static_cast<int>(x.size()));
+    check_launch("sum");
+    wait();
+    return out;
 }
+
+void sums_are_the_same_in_all_orders() {
+    twin::Random random(1);
+    for (const size_t n : {1u, 31u, 32u, 1000u, 10007u}) {
+        const std::vector<float> x = random.normals(n);
+        double wanted = 0;
+        for (const float value : x) {
+            wanted += static_cast<double>(value);
+        }
+        const std::vector<float> first = sums<true>(x, 7);
+        in_all_orders([&] {
+            const std::vector<float> out = sums<true>(x, 7);
+            double total = 0;
+            for (const float sum : out) {
+                total += static_cast<double>(sum);
+            }
+            CHECK_NEAR(total, wanted, 1e-4 * std::sqrt(static_cast<double>(n)));
+            CHECK(out == first);
+        });
+    }
+}
+
+void a_lost_barrier_shows_in_another_order() {
+#if !defined(EMU_TSAN) // which would report it
+    const std::vector<float> x(kThreads, 1.0f);
+    bool differs = false;
+    in_all_orders([&] { differs = differs || sums<false>(x, 1) != sums<true>(x, 1); });
+    CHECK(differs);
+#endif
+}
+
+__global__ void fill_kernel(float* out) {
+    out[blockIdx.x * blockDim.x + threadIdx.x] = 1;
+}
+
+void fill(unsigned n_allocated, unsigned n) {
+    float* out = nullptr;
+    cuda::check(cudaMalloc(&out, n_allocated * sizeof(float)), "allocating");
+    PI_LAUNCH((fill_kernel), 1, n, 0, nullptr)(out);
+    wait();
+    cuda::check(cudaFree(out), "freeing");
+}
+
+__global__ void shared_kernel(float* out, int at) {
+    PI_DYNAMIC_SHARED(float, shared);
+    out[0] = shared[at];
+}
+
+float read_shared(unsigned n_allocated, int at) {
+    float out = 0;
+    PI_LAUNCH((shared_kernel), 1, 1, n_allocated * sizeof(float), nullptr)(&out, at);
+    wait();
+    return out;
+}
+
+void fresh_shared_memory_is_not_a_number() {
+    CHECK(std::isnan(read_shared(5, 4)));
+}
+
+// What a sanitizer stops the program for, and next to each what is right.
+int run_case(const std::string& name) {
+    const bool wrong = name.starts_with("wrong ");
+    if (name.ends_with("barrier")) {
+        const std::vector<float> x(kThreads, 1.0f);
+        wrong ? sums<false>(x, 1) : sums<true>(x, 1);
+    } else if (name.ends_with("shared length")) {
+        read_shared(5, wrong ? 5 : 4);
+    } else if (name.ends_with("length")) {
+        fill(63, wrong ? 64 : 63);
+    } else if (name.ends_with("host")) {
+        float* out = nullptr;
+        cuda::check(cudaMalloc(&out, sizeof(float)), "allocating");
+        if (wrong) {
+            *out = 1; // the memory of the device
+        }
+        cuda::check(cudaFree(out), "freeing");
+    } else {
+        return 2;
+    }
+    return 0;
+}
+
+bool case_fails(const std::string& name) {
+    const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
+    const std::string command = "'" + program + "' '" + name + "' > /dev/null 2>&1";
+    return std::system(command.c_str()) != 0;
+}
+
+void sanitizers_stop_what_is_wrong() {
+#if defined(EMU_TSAN)
+    const std::vector<std::string> names = {"barrier"};
+#elif defined(EMU_ASAN)
+    const std::vector<std::string> names = {"length", "shared length", "host"};
+#else
+    const std::vector<std::string> names;
+    check::skip("needs a build with a sanitizer");
+#endif
+    for (const std::string& name : names) {
+        CHECK_MSG(case_fails("wrong " + name), "%s", name.c_str());
+        CHECK_MSG(!case_fails("right " + name), "%s", name.c_str());
+    }
+}
+
+__global__ void place_kernel(int* out) {
+    const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    const unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+    const unsigned n_threads = blockDim.x * blockDim.y * blockDim.z;
+    out[block * n_threads + thread] += static_cast<int>(block * n_threads + thread);
+}
+
+void every_thread_runs_once() {
+    in_all_orders([] {
+        std::vector<int> out(2 * 3 * 4 * 5 * 6 * 7);
+        PI_LAUNCH((place_kernel), dim3(2, 3, 4), dim3(5, 6, 7), 0, nullptr)(out.data());
+        wait();
+        int wrong = 0;
+        for (size_t i = 0; i < out.size(); ++i) {
+            wrong += out[i] != static_cast<int>(i);
+        }
+        CHECK_EQ(wrong, 0);
+    });
+}
+
+struct Votes {
+    int count;
+    int any_of_block;
+    int all_of_block;
+    unsigned ballot;
+    int any;
+    int all;
+};
+
+__global__ void vote_kernel(Votes* out, int n) {
+    const auto i = static_cast<int>(threadIdx.x);
+    Votes& own = out[i];
+    own.count = __syncthreads_count(i < n);
+    own.any_of_block = __syncthreads_or(i < n);
+    own.all_of_block = __syncthreads_and(i < n);
+    own.ballot = __ballot_sync(~0u, i < n);
+    own.any = __any_sync(~0u, i < n);
+    own.all = __all_sync(~0u, i < n);
+}
+
+void votes_count_those_who_agree() {
+    for (const int n : {0, 1, 40, 64}) {
+        in_all_orders([&] {
+            std::vector<Votes> out(64);
+            PI_LAUNCH((vote_kernel), 1, 64, 0, nullptr)(out.data(), n);
+            wait();
+            for (int i = 0; i < 64; ++i) {
+                const int agree = std::clamp(n - i / 32 * 32, 0, 32); // in the warp
+                const Votes& own = out[static_cast<size_t>(i)];
+                CHECK_EQ(own.count, n);
+                CHECK_EQ(own.any_of_block != 0, n > 0);
+                CHECK_EQ(own.all_of_block != 0, n == 64);
+                CHECK_EQ(own.ballot, agree == 32 ? ~0u : (1u << agree) - 1);
+                CHECK_EQ(own.any != 0, agree > 0);
+                CHECK_EQ(own.all != 0, agree == 32);
+            }
+        });
+    }
+}
+
+__global__ void shuffle_kernel(int* out) {
+    const auto lane = static_cast<int>(threadIdx.x);
+    out[lane] = __shfl_sync(~0u, lane, 5, 8);
+    out[32 + lane] = __shfl_xor_sync(~0u, lane, 3);
+    out[64 + lane] = __shfl_down_sync(~0u, lane, 3, 16);
+    out[96 + lane] = __shfl_up_sync(~0u, lane, 3, 16);
+    // The halves of a warp on ways of their own.
+    const unsigned half = lane < 16 ? 0xffff : 0xffff0000;
+    int sum = lane;
+    for (int step = 8; step > 0; step /= 2) {
+        sum += __shfl_xor_sync(half, sum, step, 16);
+    }
+    out[128 + lane] = sum;
+}
+
+void shuffles_read_the_lane_they_name() {
+    in_all_orders([] {
+        std::vector<int> out(5 * 32);
+        PI_LAUNCH((shuffle_kernel), 1, 32, 0, nullptr)(out.data());
+        wait();
+        for (size_t i = 0; i < 32; ++i) {
+            const int lane = static_cast<int>(i);
+            CHECK_EQ(out[i], lane / 8 * 8 + 5);
+            CHECK_EQ(out[32 + i], lane ^ 3);
+            CHECK_EQ(out[64 + i], lane % 16 < 13 ? lane + 3 : lane);
+            CHECK_EQ(out[96 + i], lane % 16 >= 3 ? lane - 3 : lane);
+            CHECK_EQ(out[128 + i], lane < 16 ? 120 : 376);
+        }
+    });
+}
+
+__global__ void exchange_kernel(int* out) {
+    __shared__ int values[2 * kWarp];
+    const auto i = static_cast<int>(threadIdx.x);
+    values[i] = i;
+    __syncwarp();
+    out[i] = values[i ^ 1];
+}
+
+void a_warp_sees_what_its_lanes_wrote() {
+    in_all_orders([] {
+        std::vector<int> out(2 * kWarp);
+        PI_LAUNCH((exchange_kernel), 1, 2 * kWarp, 0, nullptr)(out.data());
+        wait();
+        for (int i = 0; i < 2 * kWarp; ++i) {
+            CHECK_EQ(out[static_cast<size_t>(i)], i ^ 1);
+        }
+    });
+}
+
+__global__ void atomic_kernel(int* out) {
+    const auto i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    atomicAdd(&out[0], 1);
+    atomicSub(&out[1], 2);
+    atomicMax(&out[2], i);
+    atomicMin(&out[3], -i);
+    atomicOr(&out[4], 1 << (i % 30));
+    atomicAnd(&out[5], ~(1 << (i % 30)));
+    int old = 0;
+    for (int seen = atomicCAS(&out[6], old, old + 1); seen != old;
+         seen = atomicCAS(&out[6], old, old + 1)) {
+        old = seen;
+    }
+}
+
+void atomics_lose_nothing() {
+    in_all_orders([] {
+        std::vector<int> out = {0, 0, 0, 0, 0, -1, 0};
+        PI_LAUNCH((atomic_kernel), 9, 64, 0, nullptr)(out.data());
+        wait();
+        CHECK(out == std::vector<int>({576, -1152, 575, -575, 0x3fffffff, -0x40000000, 576}));
+    });
+}
+
+// ---- mistakes ----
+
+__global__ void return_before_barrier_kernel() {
+    if (threadIdx.x >= 40) {
+        return;
+    }
+    __syncthreads();
+}
+
+__global__ void full_mask_after_return_kernel() {
+    if (threadIdx.x < 40) {
+        __syncwarp();
+    }
+}
+
+__global__ void barrier_beside_shuffle_kernel() {
+    if (threadIdx.x < 16) {
+        __shfl_xor_sync(~0u, 1, 1);
+    } else {
+        __syncthreads();
+    }
+}
+
+__global__ void vote_beside_shuffle_kernel() {
+    if (threadIdx.x < 16) {
+        __shfl_xor_sync(~0u, 1, 1);
+    } else {
+        __ballot_sync(~0u, 1);
+    }
+}
+
+__global__ void foreign_mask_kernel() {
+    __shfl_xor_sync(threadIdx.x < 16 ? 0xffffu : 0xffu, 1, 1);
+}
+
+__global__ void full_mask_in_short_warp_kernel() {
+    __shfl_xor_sync(~0u, 1, 1);
+}
+
+__global__ void source_outside_mask_kernel() {
+    if (threadIdx.x < 16) {
+        __shfl_sync(0xffffu, 1, 20);
+    }
+}
+
+__global__ void nothing_kernel() {}
+
+template <typename Kernel>
+std::string error_of(Kernel kernel, dim3 grid, dim3 block, size_t shared_bytes = 0) {
+    PI_LAUNCH((kernel), grid, block, shared_bytes, nullptr)();
+    return emu::take_error();
+}
+
+bool has(const std::string& text, const char* part) {
+    return text.find(part) != std::string::npos;
+}
+
+void mistakes_are_reported() {
+    in_all_orders([] {
+        const std::string barrier = error_of(return_before_barrier_kernel, 3, 64);
+        CHECK_MSG(has(barrier, "40 wait at __syncthreads"), "%s", barrier.c_str());
+        CHECK_MSG(has(barrier, "24 returned"), "%s", barrier.c_str());
+        CHECK_MSG(has(barrier, "[block "), "%s", barrier.c_str());
+        const std::string gone = error_of(full_mask_after_return_kernel, 1, 64);
+        // Who asks before the others have returned waits for ever.
+        CHECK_MSG(has(gone, "has returned") || has(gone, "deadlock"), "%s", gone.c_str());
+        const std::string beside = error_of(barrier_beside_shuffle_kernel, 1, 32);
+        CHECK_MSG(has(beside, "16 wait at __syncthreads, 16 at"), "%s", beside.c_str());
+        const std::string vote = error_of(vote_beside_shuffle_kernel, 1, 32);
+        CHECK_MSG(has(vote, "32 at a warp-collective"), "%s", vote.c_str());
+        const std::string foreign = error_of(foreign_mask_kernel, 1, 32);
+        CHECK_MSG(has(foreign, "not in its own mask"), "%s", foreign.c_str());
+        const std::string shorter = error_of(full_mask_in_short_warp_kernel, 1, 20);
+        CHECK_MSG(has(shorter, "past the block's end"), "%s", shorter.c_str());
+        const std::string source = error_of(source_outside_mask_kernel, 1, 32);
+        CHECK_MSG(has(source, "outside the mask"), "%s", source.c_str());
+        // And the next one works.
+        CHECK_EQ(error_of(nothing_kernel, 3, 64), "");
+        CHECK(sums<true>({1, 2, 3}, 1) == std::vector<float>{6});
+    });
+}
+
+void impossible_launches_are_refused() {
+    const char* const configuration = "invalid configuration argument: a grid of ";
+    CHECK(has(error_of(nothing_kernel, 1, 1025), configuration));
+    CHECK(has(error_of(nothing_kernel, 1, dim3(1, 1, 65)), configuration));
+    CHECK(has(error_of(nothing_kernel, 1, 0), configuration));
+    CHECK(has(error_of(nothing_kernel, 0, 1), configuration));
+    CHECK(has(error_of(nothing_kernel, dim3(1, 65536), 1), configuration));
+    CHECK_EQ(error_of(nothing_kernel, 1, 1024), "");
+    PI_LAUNCH((nothing_kernel), 0, 1, 0, nullptr)();
+    CHECK_ERROR(device, "nothing: invalid configuration", check_launch("nothing"));
+    CHECK_EQ(emu::take_error(), "");
+
+    constexpr size_t kKiB = 1024;
+    CHECK_EQ(error_of(nothing_kernel, 1, 1, 48 * kKiB), "");
+    CHECK(has(error_of(nothing_kernel, 1, 1, 48 * kKiB + 1), "may have 49152"));
+    const auto allow = [](size_t n_bytes) {
+        return cudaFuncSetAttribute(
+            nothing_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(n_bytes)
+        );
+    };
+    CHECK_EQ(allow(100 * kKiB), cudaSuccess);
+    CHECK_EQ(error_of(nothing_kernel, 1, 1, 100 * kKiB), "");
+    CHECK_EQ(allow(emu::config().shared_memory + 1), cudaErrorInvalidValue);
+    CHECK(!emu::take_error().empty());
+}
+
+// ---- functions ----
+
+bool is_nan(uint16_t half) {
+    return (half & 0x7fff) > 0x7c00;
+}
+
+double value_of(uint16_t half) {
+    const uint8_t bytes[2] = {static_cast<uint8_t>(half), static_cast<uint8_t>(half >> 8)};
+    return twin::half(bytes);
+}
+
+void halves_are_converted_as_the_standard_says() {
+    int wrong = 0;
+    for (int i = 0; i < 65536; ++i) {
+        const auto bits = static_cast<uint16_t>(i);
+        const float value = __half2float(__ushort_as_half(bits));
+        const uint16_t back = __half_as_ushort(__float2half(value));
+        if (is_nan(bits)) {
+            wrong += !std::isnan(value) || !is_nan(back);
+            continue;
+        }
+        wrong += static_cast<double>(value) != value_of(bits) || back != bits;
+        // Up to the next one: the middle goes to the even one, all else to the nearer one.
+        if ((bits & 0x7fff) >= 0x7bff) {
+            continue;
+        }
+        const auto next = static_cast<uint16_t>(bits + 1);
+        const auto middle = static_cast<float>((value_of(bits) + value_of(next)) / 2);
+        const float away = std::copysign(std::numeric_limits<float>::infinity(), value);
+        wrong += __half_as_ushort(__float2half_rn(middle)) != (bits % 2 == 0 ? bits : next);
+        wrong += __half_as_ushort(__float2half_rn(std::nextafter(middle, away))) != next;
+        wrong += __half_as_ushort(__float2half_rn(std::nextafter(middle, -away))) != bits;
+    }
+    CHECK_EQ(wrong, 0);
+    CHECK_EQ(__half_as_ushort(__float2half(65519.99f)), 0x7bff);
+    CHECK_EQ(__half_as_ushort(__float2half(-65520.0f)), 0xfc00);
+}
+
+void bfloats_are_rounded_to_nearest_even() {
+    const auto bits = [](float value) { return __float2bfloat16(value).bits; };
+    CHECK_EQ(bits(1.0f), 0x3f80);
+    CHECK_EQ(bits(__uint_as_float(0x3f808000)), 0x3f80);
+    CHECK_EQ(bits(__uint_as_float(0x3f818000)), 0x3f82);
+    CHECK_EQ(bits(__uint_as_float(0x3f808001)), 0x3f81);
+    CHECK_EQ(bits(std::numeric_limits<float>::max()), 0x7f80);
+    CHECK(std::isnan(__bfloat162float(__float2bfloat16(std::nanf("")))));
+    CHECK_EQ(__bfloat162float(__float2bfloat16(-2.5f)), -2.5f);
+}
+
+void words_are_taken_apart() {
+    CHECK_EQ(__byte_perm(0x33221100, 0x77665544, 0x7410), 0x77441100u);
+    CHECK_EQ(__byte_perm(0x80ff7f01, 0, 0xba98), 0xffff0000u); // signs
+    CHECK_EQ(__funnelshift_r(0x11223344, 0xaabbccdd, 8), 0xdd112233u);
+    CHECK_EQ(__funnelshift_l(0x11223344, 0xaabbccdd, 8), 0xbbccdd11u);
+    CHECK_EQ(__funnelshift_r(5, 7, 32), 5u);
+    CHECK_EQ(__ffs(0), 0);
+    CHECK_EQ(__ffs(0x50), 5);
+    CHECK_EQ(__clz(1), 31);
+    CHECK_EQ(__clz(0), 32);
+    CHECK_EQ(__popc(0xf0f0u), 8);
+    CHECK_EQ(__brev(0x1u), 0x80000000u);
+    CHECK_EQ(__brev(0xf0000001u), 0x8000000fu);
+    CHECK_EQ(__dp4a(0x01ff807f, 0x02030405, 10), 10 + 2 - 3 - 512 + 635);
+    CHECK_EQ(__dp4a(0x01ff807fu, 0x02030405u, 10u), 10u + 2 + 765 + 512 + 635);
+    CHECK_EQ(__float2int_rn(2.5f), 2);
+    CHECK_EQ(__float2int_rn(-3.5f), -4);
+    CHECK_EQ(__float2int_rz(-3.5f), -3);
+    CHECK_EQ(__float2int_rd(-3.5f), -4);
+    CHECK_EQ(__float2int_ru(-3.5f), -3);
+}
+
 } // namespace
-int main() {
-    CHECK_RUN(test_it);
+
+int main(int argc, char** argv) {
+    if (argc == 2) {
+        return run_case(argv[1]);
+    }
+    CHECK_RUN(sums_are_the_same_in_all_orders);
+    CHECK_RUN(a_lost_barrier_shows_in_another_order);
+    CHECK_RUN(fresh_shared_memory_is_not_a_number);
+    CHECK_RUN(sanitizers_stop_what_is_wrong);
+    CHECK_RUN(every_thread_runs_once);
+    CHECK_RUN(votes_count_those_who_agree);
+    CHECK_RUN(shuffles_read_the_lane_they_name);
+    CHECK_RUN(a_warp_sees_what_its_lanes_wrote);
+    CHECK_RUN(atomics_lose_nothing);
+    CHECK_RUN(mistakes_are_reported);
+    CHECK_RUN(impossible_launches_are_refused);
+    CHECK_RUN(halves_are_converted_as_the_standard_says);
+    CHECK_RUN(bfloats_are_rounded_to_nearest_even);
+    CHECK_RUN(words_are_taken_apart);
     return check::finish();
 }

@@ -69,9 +69,9 @@ stage "format" format
 stage "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
 stage "native tests, address and undefined sanitizer" scripts/sanitize.sh address
 stage "native tests, thread sanitizer" scripts/sanitize.sh thread
+stage "tests" cargo test --workspace --locked
 stage "CUDA compiles" cuda_compiles
 stage "HIP compiles" hip_compiles
-stage "tests" cargo test --workspace --locked
 stage "benchmarks, once" cargo test --locked --bench generation --bench kernels
 stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 stage "package" scripts/package-check.sh

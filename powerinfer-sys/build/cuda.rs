@@ -55,7 +55,7 @@ fn forget_other_nvcc(nvcc: &Path, out: &Path) -> io::Result<()> {
         return Ok(());
     }
     match fs::remove_dir_all(out.join("build")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => fs::write(&note, name),
     }
 }

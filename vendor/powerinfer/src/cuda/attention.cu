@@ -225,8 +225,10 @@ public:
         constexpr int kUnroll = kKeyUnroll;
         const int lane = lane_id();
         const int part = lane % kKeyLanes;
+#pragma unroll 1
         for (int first = 0; first < page.n; first += kUnroll * kKeyRows) {
             float dots[kUnroll][kHeads] = {};
+#pragma unroll 1
             for (int span = 0; span < n_pieces; span += kLanes) {
                 Raw<T, kPiece> raw[kUnroll][kSteps];
 #pragma unroll
@@ -305,6 +307,7 @@ public:
     ) {
         constexpr int kUnroll = kValueUnroll;
         const int slot = lane_id() / kLanes;
+#pragma unroll 1
         for (int first = 0; first < page.n; first += kUnroll * kSlots) {
             Raw<T, kPiece> raw[kUnroll];
 #pragma unroll
@@ -395,6 +398,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, kHeads <= 4 ? 2 : 1) attend_chu
     const int query_stride = shape.n_column_tiles * kColumns;
     q += static_cast<size_t>(t) * static_cast<size_t>(dim) +
          static_cast<size_t>(first_head) * static_cast<size_t>(shape.head_dim);
+#pragma unroll 1
     for (int i = thread; i < kHeads * query_stride; i += kWarps * kWarp) {
         const int head = i / query_stride;
         const int column = i % query_stride;
@@ -407,6 +411,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, kHeads <= 4 ? 2 : 1) attend_chu
     const int piece = column_tile * kLanes + lane % kLanes;
     PageRows page = {0, shape.n_kv_heads * shape.head_dim, 0};
     Warp state;
+#pragma unroll 1
     for (int position = begin + warp * kPageTokens; position < end;
          position += kWarps * kPageTokens) {
         page.offset = page_row(tokens, t, position) * static_cast<size_t>(page.stride) +

@@ -5,6 +5,8 @@
 #include "kernels.h"
 #include "weights.h"
 
+#include <cstring>
+
 namespace powerinfer::cuda {
 
 inline constexpr int kChunk = 32;
@@ -18,14 +20,23 @@ struct Row {
     const uint8_t* __restrict__ scales;
 };
 
-// Element j has the value scale[j / 16] * (q - offset) - min; `offset` is its type's.
+// Element j of a chunk has the value scale[j / 16] * (q - offset) - min, where `offset` is of the
+// type.
 struct ChunkScale {
     float scale[2];
     float min;
 };
 
-__device__ __forceinline__ float load_half(const uint8_t* p) {
-    return __half2float(*reinterpret_cast<const __half*>(p));
+__device__ __forceinline__ __half load_half(const uint8_t* p) {
+    return __ldg(reinterpret_cast<const __half*>(p));
+}
+
+// The lower half of a word.
+__device__ __forceinline__ float half_of(uint32_t word) {
+    const auto bits = static_cast<uint16_t>(word);
+    __half value;
+    memcpy(&value, &bits, sizeof value);
+    return __half2float(value);
 }
 
 __device__ __forceinline__ uint32_t load_word(const uint8_t* p) {
@@ -41,13 +52,22 @@ __device__ __forceinline__ void load_words(uint32_t* out, const uint8_t* p) {
     out[3] = words.w;
 }
 
+// Eight words in two halves, half `first` before the other.
+__device__ __forceinline__ void load_halves(uint32_t (&out)[8], const uint8_t* p, int first) {
+    load_words(out, p + 16 * first);
+    load_words(out + 4, p + 16 - 16 * first);
+}
+
 // Four bytes whose bit 0 is one of the four lowest bits of n each.
 __device__ __forceinline__ uint32_t spread_bits(uint32_t n) {
     return (n & 15u) * 0x00204081u & 0x01010101u;
 }
 
 // A quantised type. Word k of chunk c has elements 4k..4k+3 of the chunk, one a byte: unsigned,
-// less kOffset; of q8_0 signed. `words` reads all eight, `word` one.
+// to be lessened by kOffset; of q8_0 signed. `word` reads one. For all eight, `load` reads the
+// Bytes of a chunk as they lie there, and `words` and `scale` make use of them, which may be later.
+// Half `first` (0 or 1) comes before the other: words 4 * first, .., 4 * first + 3, then the other
+// four.
 template <DType type>
 struct Chunks;
 
@@ -56,20 +76,33 @@ struct Chunks<DType::q4_0> {
     static constexpr int kOffset = 8;
     static constexpr bool kHasTwoScales = false;
     static constexpr bool kHasMin = false;
-    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
-        const float d = load_half(row.scales + 2 * c);
+    struct Bytes {
+        uint32_t nibbles[4];
+        __half d;
+    };
+    static __device__ __forceinline__ void load(Bytes& bytes, const Row& row, int c, int) {
+        load_words(bytes.nibbles, row.body + 16 * c);
+        bytes.d = load_half(row.scales + 2 * c);
+    }
+    static __device__ __forceinline__ ChunkScale scale(const Bytes& bytes, int) {
+        const float d = __half2float(bytes.d);
         return {{d, d}, 0.0f};
     }
-    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
-        load_words(q, row.body + 16 * c);
+    static __device__ __forceinline__ void words(
+        uint32_t (&q)[8], const Bytes& bytes, int, int first
+    ) {
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
-            q[k + 4] = q[k] >> 4 & 0x0f0f0f0fu;
-            q[k] &= 0x0f0f0f0fu;
+            q[k] = bytes.nibbles[k] >> 4 * first & 0x0f0f0f0fu;
+            q[k + 4] = bytes.nibbles[k] >> (4 - 4 * first) & 0x0f0f0f0fu;
         }
     }
     static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
         return load_word(row.body + 16 * c + 4 * (k & 3)) >> (k & 4) & 0x0f0f0f0fu;
+    }
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        const float d = __half2float(load_half(row.scales + 2 * c));
+        return {{d, d}, 0.0f};
     }
 };
 
@@ -78,22 +111,40 @@ struct Chunks<DType::q5_0> {
     static constexpr int kOffset = 16;
     static constexpr bool kHasTwoScales = false;
     static constexpr bool kHasMin = false;
-    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
-        const float d = load_half(row.scales + 6 * c);
+    struct Bytes {
+        uint32_t nibbles[4];
+        uint32_t high;
+        __half d;
+    };
+    static __device__ __forceinline__ void load(Bytes& bytes, const Row& row, int c, int) {
+        load_words(bytes.nibbles, row.body + 16 * c);
+        bytes.high = high_bits(row, c);
+        bytes.d = load_half(row.scales + 6 * c);
+    }
+    static __device__ __forceinline__ ChunkScale scale(const Bytes& bytes, int) {
+        const float d = __half2float(bytes.d);
         return {{d, d}, 0.0f};
     }
-    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
-        load_words(q, row.body + 16 * c);
-        const uint32_t high = high_bits(row, c);
+    static __device__ __forceinline__ void words(
+        uint32_t (&q)[8], const Bytes& bytes, int, int first
+    ) {
+        const uint32_t high = bytes.high >> 16 * first;
+        const uint32_t other = bytes.high >> (16 - 16 * first);
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
-            q[k + 4] = (q[k] >> 4 & 0x0f0f0f0fu) | spread_bits(high >> (4 * k + 16)) << 4;
-            q[k] = (q[k] & 0x0f0f0f0fu) | spread_bits(high >> 4 * k) << 4;
+            const uint32_t nibbles = bytes.nibbles[k];
+            q[k] = (nibbles >> 4 * first & 0x0f0f0f0fu) | spread_bits(high >> 4 * k) << 4;
+            q[k + 4] = (nibbles >> (4 - 4 * first) & 0x0f0f0f0fu) | spread_bits(other >> 4 * k)
+                                                                        << 4;
         }
     }
     static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
         const uint32_t low = load_word(row.body + 16 * c + 4 * (k & 3)) >> (k & 4) & 0x0f0f0f0fu;
         return low | spread_bits(high_bits(row, c) >> 4 * k) << 4;
+    }
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        const float d = __half2float(load_half(row.scales + 6 * c));
+        return {{d, d}, 0.0f};
     }
 
 private:
@@ -109,23 +160,35 @@ struct Chunks<DType::q8_0> {
     static constexpr int kOffset = 0;
     static constexpr bool kHasTwoScales = false;
     static constexpr bool kHasMin = false;
-    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
-        const float d = load_half(row.scales + 2 * c);
+    struct Bytes {
+        uint32_t quants[8];
+        __half d;
+    };
+    static __device__ __forceinline__ void load(Bytes& bytes, const Row& row, int c, int first) {
+        load_halves(bytes.quants, row.body + 32 * c, first);
+        bytes.d = load_half(row.scales + 2 * c);
+    }
+    static __device__ __forceinline__ ChunkScale scale(const Bytes& bytes, int) {
+        const float d = __half2float(bytes.d);
         return {{d, d}, 0.0f};
     }
-    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
-        load_words(q, row.body + 32 * c);
-        load_words(q + 4, row.body + 32 * c + 16);
+    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Bytes& bytes, int, int) {
+#pragma unroll
+        for (int k = 0; k < 8; ++k) {
+            q[k] = bytes.quants[k];
+        }
     }
     static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
         return load_word(row.body + 32 * c + 4 * k);
     }
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        const float d = __half2float(load_half(row.scales + 2 * c));
+        return {{d, d}, 0.0f};
+    }
 };
 
 // What q4_k and q5_k share: a header of d, dmin and eight 6-bit scales and minima in 12 bytes.
-__device__ __forceinline__ ChunkScale scale_k(const uint8_t* block, int c) {
-    uint32_t header[4];
-    load_words(header, block);
+__device__ __forceinline__ ChunkScale scale_k(const uint32_t (&header)[4], int c) {
     const int shift = 8 * (c & 3);
     const uint32_t a = header[1] >> shift;
     const uint32_t b = header[2] >> shift;
@@ -133,8 +196,8 @@ __device__ __forceinline__ ChunkScale scale_k(const uint8_t* block, int c) {
     const bool is_low = c < 4;
     const uint32_t scale = is_low ? a & 63u : (high & 15u) | (a >> 2 & 0x30u);
     const uint32_t min = is_low ? b & 63u : (high >> 4 & 15u) | (b >> 2 & 0x30u);
-    const float d = load_half(block) * static_cast<float>(scale);
-    return {{d, d}, load_half(block + 2) * static_cast<float>(min)};
+    const float d = half_of(header[0]) * static_cast<float>(scale);
+    return {{d, d}, half_of(header[0] >> 16) * static_cast<float>(min)};
 }
 
 template <>
@@ -142,27 +205,37 @@ struct Chunks<DType::q4_k> {
     static constexpr int kOffset = 0;
     static constexpr bool kHasTwoScales = false;
     static constexpr bool kHasMin = true;
-    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
-        return scale_k(block(row, c), c % kChunksK);
+    struct Bytes {
+        uint32_t header[4];
+        uint32_t nibbles[8];
+    };
+    static __device__ __forceinline__ void load(Bytes& bytes, const Row& row, int c, int first) {
+        load_words(bytes.header, block(row, c));
+        load_halves(bytes.nibbles, nibbles(row, c), first);
     }
-    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
-        load_words(q, quants(row, c));
-        load_words(q + 4, quants(row, c) + 16);
-        const int shift = 4 * (c & 1);
+    static __device__ __forceinline__ ChunkScale scale(const Bytes& bytes, int c) {
+        return scale_k(bytes.header, c % kChunksK);
+    }
+    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Bytes& bytes, int c, int) {
 #pragma unroll
         for (int k = 0; k < 8; ++k) {
-            q[k] = q[k] >> shift & 0x0f0f0f0fu;
+            q[k] = bytes.nibbles[k] >> 4 * (c & 1) & 0x0f0f0f0fu;
         }
     }
     static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
-        return load_word(quants(row, c) + 4 * k) >> 4 * (c & 1) & 0x0f0f0f0fu;
+        return load_word(nibbles(row, c) + 4 * k) >> 4 * (c & 1) & 0x0f0f0f0fu;
+    }
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        uint32_t header[4];
+        load_words(header, block(row, c));
+        return scale_k(header, c % kChunksK);
     }
 
 private:
     static __device__ __forceinline__ const uint8_t* block(const Row& row, int c) {
         return row.body + 144 * (c / kChunksK);
     }
-    static __device__ __forceinline__ const uint8_t* quants(const Row& row, int c) {
+    static __device__ __forceinline__ const uint8_t* nibbles(const Row& row, int c) {
         return block(row, c) + 16 + 32 * (c % kChunksK / 2);
     }
 };
@@ -172,22 +245,32 @@ struct Chunks<DType::q5_k> {
     static constexpr int kOffset = 0;
     static constexpr bool kHasTwoScales = false;
     static constexpr bool kHasMin = true;
-    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
-        return scale_k(block(row, c), c % kChunksK);
-    }
-    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
+    struct Bytes {
+        uint32_t header[4];
+        uint32_t nibbles[8];
         uint32_t high[8];
-        load_words(q, quants(row, c));
-        load_words(q + 4, quants(row, c) + 16);
-        load_words(high, block(row, c) + 16);
-        load_words(high + 4, block(row, c) + 32);
+    };
+    static __device__ __forceinline__ void load(Bytes& bytes, const Row& row, int c, int first) {
+        load_words(bytes.header, block(row, c));
+        load_halves(bytes.nibbles, nibbles(row, c), first);
+        load_halves(bytes.high, block(row, c) + 16, first);
+    }
+    static __device__ __forceinline__ ChunkScale scale(const Bytes& bytes, int c) {
+        return scale_k(bytes.header, c % kChunksK);
+    }
+    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Bytes& bytes, int c, int) {
 #pragma unroll
         for (int k = 0; k < 8; ++k) {
-            q[k] = join(q[k], high[k], c);
+            q[k] = join(bytes.nibbles[k], bytes.high[k], c);
         }
     }
     static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
-        return join(load_word(quants(row, c) + 4 * k), load_word(block(row, c) + 16 + 4 * k), c);
+        return join(load_word(nibbles(row, c) + 4 * k), load_word(block(row, c) + 16 + 4 * k), c);
+    }
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        uint32_t header[4];
+        load_words(header, block(row, c));
+        return scale_k(header, c % kChunksK);
     }
 
 private:
@@ -197,7 +280,7 @@ private:
     static __device__ __forceinline__ const uint8_t* block(const Row& row, int c) {
         return row.body + 176 * (c / kChunksK);
     }
-    static __device__ __forceinline__ const uint8_t* quants(const Row& row, int c) {
+    static __device__ __forceinline__ const uint8_t* nibbles(const Row& row, int c) {
         return block(row, c) + 48 + 32 * (c % kChunksK / 2);
     }
 };
@@ -207,29 +290,32 @@ struct Chunks<DType::q6_k> {
     static constexpr int kOffset = 32;
     static constexpr bool kHasTwoScales = true;
     static constexpr bool kHasMin = false;
-    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
-        const float d = load_half(row.scales + 2 * (c / kChunksK));
-        const auto* scales = reinterpret_cast<const signed char*>(block(row, c) + 192);
-        const int first = 2 * (c % kChunksK);
-        return {
-            {d * static_cast<float>(__ldg(scales + first)),
-             d * static_cast<float>(__ldg(scales + first + 1))},
-            0.0f
-        };
-    }
-    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Row& row, int c) {
+    struct Bytes {
+        uint32_t low[8];
         uint32_t high[8];
-        load_words(q, low_bits(row, c));
-        load_words(q + 4, low_bits(row, c) + 16);
-        load_words(high, high_bits(row, c));
-        load_words(high + 4, high_bits(row, c) + 16);
+        uint32_t scales; // of two groups of 16, signed bytes
+        __half d;
+    };
+    static __device__ __forceinline__ void load(Bytes& bytes, const Row& row, int c, int first) {
+        load_halves(bytes.low, low_bits(row, c), first);
+        load_halves(bytes.high, high_bits(row, c), first);
+        bytes.scales = load_scales(row, c);
+        bytes.d = load_half(row.scales + 2 * (c / kChunksK));
+    }
+    static __device__ __forceinline__ ChunkScale scale(const Bytes& bytes, int) {
+        return scale_of(bytes.scales, bytes.d);
+    }
+    static __device__ __forceinline__ void words(uint32_t (&q)[8], const Bytes& bytes, int c, int) {
 #pragma unroll
         for (int k = 0; k < 8; ++k) {
-            q[k] = join(q[k], high[k], c);
+            q[k] = join(bytes.low[k], bytes.high[k], c);
         }
     }
     static __device__ __forceinline__ uint32_t word(const Row& row, int c, int k) {
         return join(load_word(low_bits(row, c) + 4 * k), load_word(high_bits(row, c) + 4 * k), c);
+    }
+    static __device__ __forceinline__ ChunkScale scale(const Row& row, int c) {
+        return scale_of(load_scales(row, c), load_half(row.scales + 2 * (c / kChunksK)));
     }
 
 private:
@@ -247,6 +333,18 @@ private:
     }
     static __device__ __forceinline__ const uint8_t* high_bits(const Row& row, int c) {
         return block(row, c) + 128 + 32 * (c % kChunksK / 4);
+    }
+    static __device__ __forceinline__ uint32_t load_scales(const Row& row, int c) {
+        const uint8_t* scales = block(row, c) + 192 + 2 * (c % kChunksK);
+        return __ldg(reinterpret_cast<const unsigned short*>(scales));
+    }
+    static __device__ __forceinline__ ChunkScale scale_of(uint32_t scales, __half value) {
+        const float d = __half2float(value);
+        return {
+            {d * static_cast<float>(static_cast<int8_t>(scales & 255u)),
+             d * static_cast<float>(static_cast<int8_t>(scales >> 8))},
+            0.0f
+        };
     }
 };
 
@@ -276,16 +374,15 @@ template <>
 struct Floats<DType::f16> {
     static constexpr int kBytes = 2;
     static __device__ __forceinline__ float get(const uint8_t* row, int j) {
-        return load_half(row + 2 * static_cast<size_t>(j));
+        return __half2float(load_half(row + 2 * static_cast<size_t>(j)));
     }
     static __device__ __forceinline__ void eight(float (&w)[8], const uint8_t* row, int j) {
         uint32_t words[4];
         load_words(words, row + 2 * static_cast<size_t>(j));
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            const uint32_t pair = words[i];
-            w[2 * i] = __half2float(__ushort_as_half(static_cast<unsigned short>(pair & 0xffffu)));
-            w[2 * i + 1] = __half2float(__ushort_as_half(static_cast<unsigned short>(pair >> 16)));
+            w[2 * i] = half_of(words[i]);
+            w[2 * i + 1] = half_of(words[i] >> 16);
         }
     }
 };

@@ -7,50 +7,88 @@
 
 namespace powerinfer::cuda {
 
-// What chunk c of token t contributes to the product with a row.
-template <DType type>
-__device__ __forceinline__ float dot_chunk(
-    const uint32_t (&q)[8], const ChunkScale& w, const DeviceActivations& x, size_t t, int c
-) {
-    const auto dim = static_cast<size_t>(x.dim);
-    const size_t offset = t * dim + static_cast<size_t>(c) * kChunk;
-    uint32_t low[8];
-    uint32_t high[8];
-    load_words(low, reinterpret_cast<const uint8_t*>(x.packed.low + offset));
-    load_words(low + 4, reinterpret_cast<const uint8_t*>(x.packed.low + offset + 16));
-    load_words(high, reinterpret_cast<const uint8_t*>(x.packed.high + offset));
-    load_words(high + 4, reinterpret_cast<const uint8_t*>(x.packed.high + offset + 16));
-    uint32_t block[4];
-    load_words(block, reinterpret_cast<const uint8_t*>(x.packed.blocks + offset / kChunk));
-    int sums[2];
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-        int low_sum = 0;
-        int high_sum = 0;
-#pragma unroll
-        for (int k = 4 * h; k < 4 * h + 4; ++k) {
-            low_sum = __dp4a(static_cast<int>(q[k]), static_cast<int>(low[k]), low_sum);
-            high_sum = __dp4a(static_cast<int>(q[k]), static_cast<int>(high[k]), high_sum);
-        }
-        sums[h] = low_sum + 256 * high_sum - Chunks<type>::kOffset * static_cast<int>(block[1 + h]);
-    }
-    float sum = 0.0f;
-    if constexpr (Chunks<type>::kHasTwoScales) {
-        sum = w.scale[0] * static_cast<float>(sums[0]) + w.scale[1] * static_cast<float>(sums[1]);
-    } else {
-        sum = w.scale[0] * static_cast<float>(sums[0] + sums[1]);
-    }
-    if constexpr (Chunks<type>::kHasMin) {
-        sum -= w.min * static_cast<float>(static_cast<int>(block[1]) + static_cast<int>(block[2]));
-    }
-    return __int_as_float(static_cast<int>(block[0])) * sum;
+// Eight lanes load 16 bytes each at a time. Of the 32 bytes that each of them wants of its chunk,
+// four lanes take the second half first: the eight then have all banks of the cache.
+__device__ __forceinline__ int first_half(int c) {
+    return c / 4 % 2;
 }
 
-// One lane's share of the products of R rows with tokens first .. first + T - 1; of tokens beyond
-// the last one the last one's.
+// 32 rounded activations, half `first` of them before the other.
+struct TokenChunk {
+    uint32_t low[8];
+    uint32_t high[8];
+    float scale;
+    int sums[2]; // of elements 0..15 and 16..31
+};
+
+__device__ __forceinline__ TokenChunk
+load_token(const DeviceActivations& x, size_t t, int c, int first) {
+    const size_t offset = t * static_cast<size_t>(x.dim) + static_cast<size_t>(c) * kChunk;
+    TokenChunk chunk;
+    load_halves(chunk.low, reinterpret_cast<const uint8_t*>(x.packed.low + offset), first);
+    load_halves(chunk.high, reinterpret_cast<const uint8_t*>(x.packed.high + offset), first);
+    uint32_t block[4];
+    load_words(block, reinterpret_cast<const uint8_t*>(x.packed.blocks + offset / kChunk));
+    chunk.scale = __int_as_float(static_cast<int>(block[0]));
+    chunk.sums[0] = static_cast<int>(block[1]);
+    chunk.sums[1] = static_cast<int>(block[2]);
+    return chunk;
+}
+
+// sum + the product of a chunk of a row with that of a token. Where a compiler could choose between
+// fused and rounded multiplications, this says which: all instances give the same bits.
+template <DType type>
+__device__ __forceinline__ float add_chunk(
+    float sum, const uint32_t (&q)[8], const ChunkScale& w, const TokenChunk& x, int first
+) {
+    int steps[2]; // of half `first`, and of the other
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+        int low = 0;
+        int high = 0;
+#pragma unroll
+        for (int k = 4 * h; k < 4 * h + 4; ++k) {
+            low = __dp4a(static_cast<int>(q[k]), static_cast<int>(x.low[k]), low);
+            high = __dp4a(static_cast<int>(q[k]), static_cast<int>(x.high[k]), high);
+        }
+        steps[h] = low + 256 * high;
+    }
+    constexpr int kOffset = Chunks<type>::kOffset;
+    const int x_sum = x.sums[0] + x.sums[1];
+    float value;
+    if constexpr (Chunks<type>::kHasTwoScales) {
+        const int begin = (first == 0 ? steps[0] : steps[1]) - kOffset * x.sums[0];
+        const int end = (first == 0 ? steps[1] : steps[0]) - kOffset * x.sums[1];
+        value = fmaf(w.scale[1], static_cast<float>(end), w.scale[0] * static_cast<float>(begin));
+    } else {
+        value = w.scale[0] * static_cast<float>(steps[0] + steps[1] - kOffset * x_sum);
+    }
+    if constexpr (Chunks<type>::kHasMin) {
+        value = fmaf(-w.min, static_cast<float>(x_sum), value);
+    }
+    return fmaf(x.scale, value, sum);
+}
+
+template <DType type, int R>
+__device__ __forceinline__ void load_rows(
+    typename Chunks<type>::Bytes (&bytes)[R], const Row (&rows)[R], int c
+) {
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+        Chunks<type>::load(bytes[r], rows[r], c, first_half(c));
+    }
+}
+
+// What lane `lane` of n_lanes contributes to the products of R rows with tokens first .. first + T
+// - 1; of tokens beyond the last one the last one's.
 template <DType type, int R, int T>
 __device__ __forceinline__ void add_products(
-    float (&sums)[R][T], const Row (&rows)[R], const DeviceActivations& x, int first, int lane
+    float (&sums)[R][T],
+    const Row (&rows)[R],
+    const DeviceActivations& x,
+    int first,
+    int lane,
+    int n_lanes
 ) {
     size_t tokens[T];
 #pragma unroll
@@ -58,24 +96,50 @@ __device__ __forceinline__ void add_products(
         tokens[t] = static_cast<size_t>(min(first + t, x.n_tokens - 1));
     }
     if constexpr (kSplit<type>.elements > 1) {
-        for (int c = lane; c < x.dim / kChunk; c += kWarp) {
+        using Bytes = typename Chunks<type>::Bytes;
+        // With one token a lane waits for memory most of the time: while it waits for one chunk,
+        // the next one is under way, unless that takes too many registers.
+        constexpr bool kReadsAhead = T == 1 && R * sizeof(Bytes) < 80;
+        const int n_chunks = x.dim / kChunk;
+        Bytes next[R];
+        if (kReadsAhead && lane < n_chunks) {
+            load_rows<type, R>(next, rows, lane);
+        }
+#pragma unroll 1
+        for (int c = lane; c < n_chunks; c += n_lanes) {
+            Bytes bytes[R];
+            if constexpr (kReadsAhead) {
+#pragma unroll
+                for (int r = 0; r < R; ++r) {
+                    bytes[r] = next[r];
+                }
+                if (c + n_lanes < n_chunks) {
+                    load_rows<type, R>(next, rows, c + n_lanes);
+                }
+            } else {
+                load_rows<type, R>(bytes, rows, c);
+            }
+            const int first_of_chunk = first_half(c);
             uint32_t q[R][8];
             ChunkScale scales[R];
 #pragma unroll
             for (int r = 0; r < R; ++r) {
-                Chunks<type>::words(q[r], rows[r], c);
-                scales[r] = Chunks<type>::scale(rows[r], c);
+                Chunks<type>::words(q[r], bytes[r], c, first_of_chunk);
+                scales[r] = Chunks<type>::scale(bytes[r], c);
             }
 #pragma unroll
             for (int t = 0; t < T; ++t) {
+                const TokenChunk chunk = load_token(x, tokens[t], c, first_of_chunk);
 #pragma unroll
                 for (int r = 0; r < R; ++r) {
-                    sums[r][t] += dot_chunk<type>(q[r], scales[r], x, tokens[t], c);
+                    sums[r][t] =
+                        add_chunk<type>(sums[r][t], q[r], scales[r], chunk, first_of_chunk);
                 }
             }
         }
     } else if (x.dim % 8 == 0) {
-        for (int j = 8 * lane; j < x.dim; j += 8 * kWarp) {
+#pragma unroll(T == 1 ? 2 : 1)
+        for (int j = 8 * lane; j < x.dim; j += 8 * n_lanes) {
             float w[R][8];
 #pragma unroll
             for (int r = 0; r < R; ++r) {
@@ -83,18 +147,20 @@ __device__ __forceinline__ void add_products(
             }
 #pragma unroll
             for (int t = 0; t < T; ++t) {
-                const float* x_t = x.f32 + tokens[t] * static_cast<size_t>(x.dim) + j;
+                const float* token = x.f32 + tokens[t] * static_cast<size_t>(x.dim);
+                float values[8];
+                Floats<DType::f32>::eight(values, reinterpret_cast<const uint8_t*>(token), j);
 #pragma unroll
                 for (int i = 0; i < 8; ++i) {
 #pragma unroll
                     for (int r = 0; r < R; ++r) {
-                        sums[r][t] = fmaf(w[r][i], x_t[i], sums[r][t]);
+                        sums[r][t] = fmaf(w[r][i], values[i], sums[r][t]);
                     }
                 }
             }
         }
     } else {
-        for (int j = lane; j < x.dim; j += kWarp) {
+        for (int j = lane; j < x.dim; j += n_lanes) {
 #pragma unroll
             for (int r = 0; r < R; ++r) {
                 const float w = Floats<type>::get(rows[r].body, j);
@@ -108,27 +174,56 @@ __device__ __forceinline__ void add_products(
     }
 }
 
-// sums[r][t] = rows[r] . x[first + t], in every lane. The whole warp takes part. Each product is
-// summed in the same order whatever R, T and the other tokens are.
+// Sums over the warp of N values, a power of two: lane i gets that of values[i / (32 / N)], bit for
+// bit what warp_sum gives, with a fraction of its shuffles.
+template <int N, int kDistance = kWarp / 2>
+__device__ __forceinline__ float warp_sums(const float (&values)[N]) {
+    if constexpr (N == 1) {
+        return warp_sum<2 * kDistance>(values[0]);
+    } else {
+        const bool is_upper = (lane_id() & kDistance) != 0;
+        float halves[N / 2];
+#pragma unroll
+        for (int i = 0; i < N / 2; ++i) {
+            const float gives = is_upper ? values[i] : values[i + N / 2];
+            const float keeps = is_upper ? values[i + N / 2] : values[i];
+            halves[i] = keeps + __shfl_xor_sync(kWholeWarp, gives, kDistance);
+        }
+        return warp_sums<N / 2, kDistance / 2>(halves);
+    }
+}
+
+// The product of row i % R with token first + i / R in lane i * (32 / (R * T)) and those that
+// follow up to the next product's. The whole warp takes part. Each product is summed in the same
+// order whatever R, T and the other tokens are. The columns may be shared by several warps: this
+// one is number `part` of n_parts.
+template <DType type, int R, int T>
+__device__ __forceinline__ float dot_rows_apart(
+    const Row (&rows)[R], const DeviceActivations& x, int first, int part = 0, int n_parts = 1
+) {
+    float sums[R][T] = {};
+    add_products<type, R, T>(sums, rows, x, first, part * kWarp + lane_id(), n_parts * kWarp);
+    float values[R * T];
+#pragma unroll
+    for (int i = 0; i < R * T; ++i) {
+        values[i] = sums[i % R][i / R];
+    }
+    return warp_sums(values);
+}
+
+// sums[r][t] = rows[r] . x[first + t], in every lane: the bits of dot_rows_apart.
 template <DType type, int R, int T>
 __device__ __forceinline__ void dot_rows(
     float (&sums)[R][T], const Row (&rows)[R], const DeviceActivations& x, int first
 ) {
-    const int lane = lane_id();
 #pragma unroll
-    for (int r = 0; r < R; ++r) {
-#pragma unroll
-        for (int t = 0; t < T; ++t) {
-            sums[r][t] = 0.0f;
-        }
+    for (int i = 0; i < R * T; ++i) {
+        sums[i % R][i / R] = 0.0f;
     }
-    add_products<type, R, T>(sums, rows, x, first, lane);
+    add_products<type, R, T>(sums, rows, x, first, lane_id(), kWarp);
 #pragma unroll
-    for (int r = 0; r < R; ++r) {
-#pragma unroll
-        for (int t = 0; t < T; ++t) {
-            sums[r][t] = warp_sum(sums[r][t]);
-        }
+    for (int i = 0; i < R * T; ++i) {
+        sums[i % R][i / R] = warp_sum(sums[i % R][i / R]);
     }
 }
 

@@ -204,6 +204,33 @@ void a_stream_waits_for_the_event_of_another() {
     CHECK_EQ(x.value(), 4.0f);
 }
 
+// What one stream reads, the other one overwrites afterwards.
+float read_before_overwriting(bool waits) {
+    const Stream reader;
+    const Stream writer;
+    const Event has_read;
+    const Number x(1);
+    const Number sum(0);
+    add(sum, x, reader);
+    must(cudaEventRecord(has_read, reader));
+    if (waits) {
+        must(cudaStreamWaitEvent(writer, has_read));
+    }
+    scale(x, 0, 9, writer);
+    must(cudaStreamSynchronize(reader));
+    must(cudaStreamSynchronize(writer));
+    return sum.value();
+}
+
+void a_stream_may_run_before_it_is_waited_for() {
+    bool differs = false;
+    in_all_orders([&] {
+        CHECK_EQ(read_before_overwriting(true), 1.0f);
+        differs = differs || read_before_overwriting(false) == 9;
+    });
+    CHECK(differs);
+}
+
 void time_passes_between_events() {
     const Stream stream;
     const Event begin(cudaEventDefault);
@@ -360,6 +387,8 @@ void memory_is_limited_and_counted() {
     CHECK_EQ(cudaPeekAtLastError(), cudaErrorMemoryAllocation);
     CHECK_EQ(cudaGetLastError(), cudaErrorMemoryAllocation);
     CHECK_EQ(cudaGetLastError(), cudaSuccess);
+    CHECK_ERROR(out_of_memory, "test", must(cudaMalloc(&b, 401)));
+    CHECK_EQ(cudaGetLastError(), cudaSuccess); // reported once
     must(cudaMalloc(&b, 400));
     must(cudaMemGetInfo(&free, &total));
     CHECK_EQ(free, size_t{0});
@@ -502,6 +531,7 @@ int main() {
     CHECK_RUN(a_stream_runs_only_as_far_as_is_waited_for);
     CHECK_RUN(a_staging_buffer_that_is_used_again_too_early_is_seen);
     CHECK_RUN(a_stream_waits_for_the_event_of_another);
+    CHECK_RUN(a_stream_may_run_before_it_is_waited_for);
     CHECK_RUN(time_passes_between_events);
     CHECK_RUN(a_graph_replays_what_was_captured);
     CHECK_RUN(a_graph_forks_and_joins);

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <numeric>
 #include <random>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -20,6 +21,9 @@ constinit thread_local const Position* position = nullptr;
 
 namespace {
 
+constexpr unsigned kWarp = 32;
+constexpr unsigned kMaxWarps = 32; // of a block
+
 enum class Progress { ready, at_barrier, at_exchange, returned };
 
 struct Lane {
@@ -29,6 +33,13 @@ struct Lane {
     bool predicate;     // brought to a barrier
     Exchange* exchange; // brought to an exchange
     SyncPoint own;
+};
+
+// Lanes that meet in an exchange.
+struct Warp {
+    Lane* lanes[kWarp];
+    size_t n;
+    Exchange* exchanges[kWarp]; // of each lane by its number; nullptr: not in the mask
 };
 
 // The block that a thread of the operating system works on.
@@ -43,21 +54,24 @@ public:
     void wait_for_lanes(Exchange& exchange);
 
 private:
-    static void run_lane();
+    static Fiber& run_lane();
     void make_lanes(const Position& first);
     void make_shared(size_t n_bytes);
-    void wake(std::vector<Lane*> lanes);
-    void go_on(bool ends);
+    void wake(std::span<Lane*> lanes);
+    void wake_all();
+    Fiber& next();
+    void go_on();
     void fail(std::string what);
     std::string deadlock() const;
-    bool all_here(Lane& lane, std::vector<Lane*>& lanes, Exchange** exchanges);
+    bool all_here(Lane& lane, Warp& warp);
     void resolve(Lane& lane);
-    void order(const Lane& lane, const std::vector<Lane*>& lanes);
+    void order(const Lane& lane, const Warp& warp);
 
     const std::function<void()>* thread_ = nullptr;
     std::vector<std::unique_ptr<Fiber>> fibers_;
     size_t stack_bytes_ = 0; // of the fibres
     std::vector<Lane> lanes_;
+    std::vector<Lane*> all_; // room for wake_all()
     std::deque<Lane*> ready_;
     Lane* running_ = nullptr;
     Fiber main_;
@@ -73,28 +87,27 @@ private:
     SyncPoint end_;
     SyncPoint barriers_[2]; // of even and odd ones: nobody is two ahead
     unsigned n_barriers_ = 0;
-    SyncPoint exchanges_[32][4]; // of each warp, of the last ones
-    unsigned n_exchanges_[32] = {};
+    SyncPoint exchanges_[kMaxWarps][4]; // of each warp, of the last ones
+    unsigned n_exchanges_[kMaxWarps] = {};
 };
 
 thread_local Block block;
 
-void Block::run_lane() {
+Fiber& Block::run_lane() {
     block.begin_.acquire();
     (*block.thread_)();
     begin_ignoring(); // ended when the fibre begins anew
-    block.end_.release();
     block.running_->progress = Progress::returned;
     block.n_returned_ += 1;
-    block.go_on(true);
+    return block.next();
 }
 
 std::string Block::run(
     const std::function<void()>& thread, const Position& first, size_t shared_bytes
 ) {
     const Ignore ignore;
-    if (!failure_.empty() || stack_bytes_ != config().stack) {
-        fibers_.clear(); // a failure left them anywhere
+    if (stack_bytes_ != config().stack) {
+        fibers_.clear();
         stack_bytes_ = config().stack;
     }
     failure_.clear();
@@ -107,12 +120,8 @@ std::string Block::run(
     make_lanes(first);
     begin_.release();
 
-    std::vector<Lane*> all;
-    for (Lane& lane : lanes_) {
-        all.push_back(&lane);
-    }
-    wake(std::move(all));
-    go_on(false);
+    wake_all();
+    go_on();
     end_.acquire();
     if (failure_.empty() && n_returned_ != lanes_.size()) {
         failure_ = deadlock();
@@ -146,7 +155,7 @@ void Block::make_lanes(const Position& first) {
     }
 }
 
-void Block::wake(std::vector<Lane*> lanes) {
+void Block::wake(std::span<Lane*> lanes) {
     if (config().order == Config::Reverse) {
         std::ranges::reverse(lanes);
     } else if (config().order == Config::Shuffle) {
@@ -158,25 +167,35 @@ void Block::wake(std::vector<Lane*> lanes) {
     }
 }
 
-// Hands over to the next that is ready; back to run() when none is, or after a failure.
-void Block::go_on(bool ends) {
-    Fiber& from = running_ == nullptr ? main_ : *running_->fiber;
-    const bool was_main = running_ == nullptr;
-    Lane* const self = running_;
-    Lane* next = nullptr;
+void Block::wake_all() {
+    all_.clear();
+    for (Lane& lane : lanes_) {
+        all_.push_back(&lane);
+    }
+    wake(all_);
+}
+
+// Of the lane that goes on now; of run() when none is ready, or after a failure.
+Fiber& Block::next() {
+    Lane* lane = nullptr;
     if (failure_.empty() && !ready_.empty()) {
-        next = ready_.front();
+        lane = ready_.front();
         ready_.pop_front();
     }
-    if (next == self && !was_main) {
-        return;
-    }
-    if (!was_main) {
+    if (running_ != nullptr) {
         end_.release(); // the stack may be used again, whether it ended or not
     }
-    running_ = next;
-    position = next == nullptr ? nullptr : &next->position;
-    from.switch_to(next == nullptr ? main_ : *next->fiber, ends);
+    running_ = lane;
+    position = lane == nullptr ? nullptr : &lane->position;
+    return lane == nullptr ? main_ : *lane->fiber;
+}
+
+void Block::go_on() {
+    Fiber& from = running_ == nullptr ? main_ : *running_->fiber;
+    Fiber& to = next();
+    if (&to != &from) {
+        from.switch_to(to);
+    }
 }
 
 void Block::fail(std::string what) {
@@ -205,26 +224,22 @@ int Block::wait_for_block(bool predicate) {
         n_predicates_ = static_cast<int>(std::ranges::count(lanes_, true, &Lane::predicate));
         n_waiting_ = 0;
         n_barriers_ += 1;
-        std::vector<Lane*> all;
-        for (Lane& lane : lanes_) {
-            all.push_back(&lane);
-        }
-        wake(std::move(all));
+        wake_all();
     }
-    go_on(false);
+    go_on();
     barrier.acquire();
     return n_predicates_;
 }
 
 // Whether every lane of the mask brings the same kind of exchange with the same mask.
-bool Block::all_here(Lane& lane, std::vector<Lane*>& lanes, Exchange** exchanges) {
+bool Block::all_here(Lane& lane, Warp& warp) {
     const Exchange& own = *lane.exchange;
-    const unsigned first = lane.position.id & ~31u;
+    const unsigned first = lane.position.id / kWarp * kWarp;
     if ((own.mask >> (lane.position.id - first) & 1) == 0) {
         fail("warp-collective: the calling lane is not in its own mask");
         return false;
     }
-    for (unsigned i = 0; i < 32; ++i) {
+    for (unsigned i = 0; i < kWarp; ++i) {
         if ((own.mask >> i & 1) == 0) {
             continue;
         }
@@ -241,17 +256,17 @@ bool Block::all_here(Lane& lane, std::vector<Lane*>& lanes, Exchange** exchanges
             other.exchange->resolve != own.resolve) {
             return false;
         }
-        exchanges[i] = other.exchange;
-        lanes.push_back(&other);
+        warp.exchanges[i] = other.exchange;
+        warp.lanes[warp.n++] = &other;
     }
     return true;
 }
 
 // As CUDA has it, __syncwarp orders memory among its lanes; shuffles and votes move values only.
-void Block::order(const Lane& lane, const std::vector<Lane*>& lanes) {
-    const unsigned warp = lane.position.id / 32;
-    SyncPoint& point = exchanges_[warp][n_exchanges_[warp]++ % 4];
-    for (Lane* other : lanes) {
+void Block::order(const Lane& lane, const Warp& warp) {
+    const unsigned number = lane.position.id / kWarp;
+    SyncPoint& point = exchanges_[number][n_exchanges_[number]++ % 4];
+    for (Lane* other : std::span(warp.lanes, warp.n)) {
         other->own.acquire();
         other->exchange->sync = &point;
     }
@@ -260,19 +275,18 @@ void Block::order(const Lane& lane, const std::vector<Lane*>& lanes) {
 
 // Wakes the lanes of the exchange when this one is the last.
 void Block::resolve(Lane& lane) {
-    std::vector<Lane*> lanes;
-    Exchange* exchanges[32] = {};
-    if (!all_here(lane, lanes, exchanges)) {
+    Warp warp = {};
+    if (!all_here(lane, warp)) {
         return;
     }
-    if (const char* wrong = lane.exchange->resolve(exchanges); wrong != nullptr) {
+    if (const char* wrong = lane.exchange->resolve(warp.exchanges); wrong != nullptr) {
         fail(wrong);
         return;
     }
     if (lane.exchange->orders_memory) {
-        order(lane, lanes);
+        order(lane, warp);
     }
-    wake(std::move(lanes));
+    wake(std::span(warp.lanes, warp.n));
 }
 
 void Block::wait_for_lanes(Exchange& exchange) {
@@ -284,7 +298,7 @@ void Block::wait_for_lanes(Exchange& exchange) {
         lane.own.release();
     }
     resolve(lane);
-    go_on(false); // for ever after a failure: nothing here may need to be freed
+    go_on(); // for ever after a failure: nothing here may need to be freed
     if (exchange.sync != nullptr) {
         exchange.sync->acquire();
     }

@@ -74,6 +74,14 @@ namespace emu {
 
 namespace {
 
+// The thread sanitizer counts functions that are entered and left: it must not see those that are
+// entered in one fibre and left in another, or never.
+#if defined(__clang__)
+#define EMU_UNSEEN __attribute__((disable_sanitizer_instrumentation))
+#else
+#define EMU_UNSEEN __attribute__((no_sanitize("thread")))
+#endif
+
 constinit thread_local Fiber* running = nullptr;  // or about to
 constinit thread_local Fiber* previous = nullptr; // that handed over to it
 
@@ -94,16 +102,13 @@ Fiber::Fiber(size_t stack_bytes)
 #endif
 }
 
+// The thread sanitizer keeps its own fibre: it ends a program that destroys one it is told to
+// ignore, and this one cannot say so any more.
 Fiber::~Fiber() {
-#if defined(EMU_TSAN)
-    if (stack_ != nullptr) {
-        __tsan_destroy_fiber(thread_sanitizer_);
-    }
-#endif
     unpoison(stack_.get(), stack_bytes_);
 }
 
-void Fiber::prepare(void (*entry)()) {
+void Fiber::prepare(Fiber& (*entry)()) {
     unpoison(stack_.get(), stack_bytes_); // of frames that were left
     const auto end = reinterpret_cast<uintptr_t>(stack_.get() + stack_bytes_) & ~uintptr_t{15};
     auto* frame = reinterpret_cast<void**>(end) - kFrameWords;
@@ -121,25 +126,21 @@ void Fiber::arrive() {
 #endif
 }
 
-// The thread sanitizer must not see the fibre enter a function that it never leaves.
-#if defined(__clang__)
-__attribute__((disable_sanitizer_instrumentation))
-#else
-__attribute__((no_sanitize("thread")))
-#endif
-void Fiber::begin() {
+EMU_UNSEEN void Fiber::begin() {
     Fiber* self = running;
     self->fake_stack_ = nullptr;
     self->arrive();
     if (self->ignores_) {
         end_ignoring();
     }
-    self->entry_();
+    self->leave(self->entry_(), true);
     __builtin_trap();
 }
 
-void Fiber::switch_to(Fiber& to, [[maybe_unused]] bool ends) {
-    ignores_ = ends;
+EMU_UNSEEN void Fiber::leave(Fiber& to, [[maybe_unused]] bool ends) {
+    ignores_ = true;
+    previous = this;
+    running = &to;
 #if defined(EMU_TSAN)
     if (stack_ == nullptr) {
         thread_sanitizer_ = __tsan_get_current_fiber();
@@ -149,8 +150,6 @@ void Fiber::switch_to(Fiber& to, [[maybe_unused]] bool ends) {
 #if defined(EMU_ASAN)
     __sanitizer_start_switch_fiber(ends ? nullptr : &fake_stack_, to.stack_begin_, to.stack_bytes_);
 #endif
-    previous = this;
-    running = &to;
     emu_switch_stack(&position_, to.position_);
     arrive();
 }

@@ -15,26 +15,26 @@ public:
     Fiber(const Fiber&) = delete;
     Fiber& operator=(const Fiber&) = delete;
 
-    // The next switch to it enters the function, which must never return. What it was doing before
-    // is forgotten.
-    void prepare(void (*entry)());
+    // The next switch to it enters the function, and goes on with the fibre that this returns. What
+    // it was doing before is forgotten.
+    void prepare(Fiber& (*entry)());
 
-    // Goes on where `to` is, and returns when something switches back. One that ends is not
-    // switched back to.
-    void switch_to(Fiber& to, bool ends);
+    // Goes on where `to` is, and returns when something switches back.
+    void switch_to(Fiber& to) { leave(to, false); }
 
 private:
     static void begin();
     void arrive();
+    void leave(Fiber& to, bool ends);
 
     std::unique_ptr<std::byte[]> stack_;
     size_t stack_bytes_ = 0;
     const void* stack_begin_ = nullptr;
     void* position_ = nullptr; // of the stack, while it does not run
-    void (*entry_)() = nullptr;
-    void* thread_sanitizer_ = nullptr;
-    void* fake_stack_ = nullptr; // of the address sanitizer
-    bool ignores_ = false;       // ended while the thread sanitizer was told to ignore it
+    Fiber& (*entry_)() = nullptr;
+    [[maybe_unused]] void* thread_sanitizer_ = nullptr;
+    [[maybe_unused]] void* fake_stack_ = nullptr; // of the address sanitizer
+    bool ignores_ = false; // was left while the thread sanitizer was told to ignore it
 };
 
 } // namespace emu

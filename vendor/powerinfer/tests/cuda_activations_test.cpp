@@ -1,9 +1,6 @@
 // Rounding and norms on the device against the CPU's scalar operators.
 #include "check.h"
-#include "cpu/ops.h"
-#include "cpu/rounded.h"
-#include "cuda/kernels.h"
-#include "op_cases.h"
+#include "cuda_cases.h"
 
 #include <cmath>
 #include <cstring>
@@ -14,38 +11,18 @@ namespace {
 
 using namespace powerinfer;
 using namespace powerinfer::cuda;
+using cuda_cases::in_all_orders;
+using cuda_cases::PackedRoom;
 using op_cases::same_bits;
 using twin::Random;
 
 constexpr int kStep16 = cpu::max_step(16);
 
-template <typename F>
-void in_all_orders(F&& test) {
-    for (const auto order : {emu::Order::Forward, emu::Order::Reverse, emu::Order::Shuffle}) {
-        for (const unsigned threads : {1u, 2u}) {
-            emu::config().order = order;
-            emu::config().threads = threads;
-            test();
-        }
-    }
-    emu::config() = {};
-}
-
 void finish() {
     cuda::check(cudaDeviceSynchronize(), "the kernels of a test");
 }
 
-// Rounded activations, exactly as long as they must be.
-struct Rounded {
-    std::vector<int8_t> low;
-    std::vector<int8_t> high;
-    std::vector<BlockScale> blocks;
-
-    explicit Rounded(size_t n) : low(n, 99), high(n, 99), blocks(n / 32) {}
-    Packed view() { return {low.data(), high.data(), blocks.data()}; }
-};
-
-void check_rounded(const Rounded& is, const std::vector<float>& x, int bits, const char* what) {
+void check_rounded(const PackedRoom& is, const std::vector<float>& x, int bits, const char* what) {
     for (size_t b = 0; b < x.size() / 32; ++b) {
         const cpu::RoundedBlock wanted = cpu::round_block(x.data() + 32 * b, bits);
         int sums[2] = {0, 0};
@@ -71,7 +48,7 @@ void packing_gives_the_bits_of_the_cpu() {
             x[n - 5] = std::numeric_limits<float>::infinity();
             for (const int bits : {16, 8}) {
                 in_all_orders([&] {
-                    Rounded out(n);
+                    PackedRoom out(n);
                     pack(nullptr, out.view(), x.data(), n_tokens, dim, cpu::max_step(bits));
                     finish();
                     check_rounded(out, x, bits, "pack");
@@ -157,8 +134,8 @@ NormResult run(const NormCase& c, const NormData& data, size_t begin, size_t end
         data.rows.begin() + static_cast<std::ptrdiff_t>(end)
     );
     const bool is_rounded = c.dim % 32 == 0;
-    Rounded packed(is_rounded ? n : 0);
-    Rounded packed_x(is_rounded ? n : 0);
+    PackedRoom packed(is_rounded ? n : 0);
+    PackedRoom packed_x(is_rounded ? n : 0);
     const Normalize op = {
         .x = result.x.data() + (c.picks ? 0 : begin * dim),
         .rows = c.picks ? rows.data() : nullptr,
@@ -247,7 +224,7 @@ void outputs_may_be_absent() {
     const std::vector<float> before = x;
     const std::vector<float> weight = random.normals(kDim);
     const std::vector<float> add = random.normals(kDim);
-    Rounded packed_x(kDim);
+    PackedRoom packed_x(kDim);
     Normalize op = {};
     op.x = x.data();
     op.add = add.data();

@@ -11,7 +11,11 @@ namespace {
 
 // ---- weigh: a warp for each neuron ----
 
-constexpr int kWeighWarps = 8;
+constexpr int kWeighWarps = 4;
+// Blocks that a processor should hold at a time: what the registers allow without spilling.
+constexpr int weigh_blocks(int n_tokens) {
+    return n_tokens == 1 ? 5 : n_tokens == 2 ? 3 : 2;
+}
 
 // Bit t of `tokens`: token t needs it.
 struct Neuron {
@@ -44,17 +48,6 @@ __device__ __forceinline__ float join(float gate, float up, const Rule& rule) {
     return gate != 0.0f ? gate * value : 0.0f;
 }
 
-// values[lane], without an array that is indexed.
-template <int kTokens>
-__device__ __forceinline__ float of_lane(const float (&values)[kTokens], int lane) {
-    float value = values[0];
-#pragma unroll
-    for (int t = 1; t < kTokens; ++t) {
-        value = lane == t ? values[t] : value;
-    }
-    return value;
-}
-
 // A neuron is tested by the first matrix and multiplied by the second. Where the second is absent
 // the test is all; where the first is absent `coef` holds the results of the test.
 struct Weighing {
@@ -68,34 +61,32 @@ struct Weighing {
     int n;
 };
 
-// For tokens first .. first + kTokens - 1, a lane each.
-template <DType kType, int kTokens>
+// Of a token for each group of 32 / kTokens lanes. `tested` is the result of an earlier test.
+template <DType kType, int kTokens, bool kReadsBoth>
 __device__ __forceinline__ float weigh_tokens(
-    const Weighing& op, int row, int first, float tested, bool is_needed, int lane
+    const Weighing& op, int row, int first, float tested, bool is_needed
 ) {
-    if (op.rule.reads_all && op.test.body != nullptr && op.factor.body != nullptr) {
+    if constexpr (kReadsBoth) {
+        constexpr int kHalf = kWarp / kTokens / 2; // of the group
         const Row rows[2] = {row_of<kType>(op.test, row), row_of<kType>(op.factor, row)};
-        float products[2][kTokens];
-        dot_rows<kType, 2, kTokens>(products, rows, op.x, first);
-        const float gate = activate(of_lane(products[0], lane), op.rule);
-        return is_needed ? join(gate, of_lane(products[1], lane), op.rule) : 0.0f;
+        const float product = dot_rows_apart<kType, 2, kTokens>(rows, op.x, first);
+        const float up = __shfl_xor_sync(kWholeWarp, product, kHalf);
+        return is_needed ? join(activate(product, op.rule), up, op.rule) : 0.0f;
+    } else {
+        float value = tested;
+        if (op.test.body != nullptr) {
+            const Row rows[1] = {row_of<kType>(op.test, row)};
+            const float product = dot_rows_apart<kType, 1, kTokens>(rows, op.x, first);
+            const float bias = op.bias != nullptr ? __ldg(op.bias + row) : 0.0f;
+            value = is_needed ? activate(product + bias, op.rule) : 0.0f;
+        }
+        const bool is_zero = __all_sync(kWholeWarp, value == 0.0f) != 0;
+        if (op.factor.body == nullptr || (is_zero && !op.rule.reads_all)) {
+            return value;
+        }
+        const Row rows[1] = {row_of<kType>(op.factor, row)};
+        return join(value, dot_rows_apart<kType, 1, kTokens>(rows, op.x, first), op.rule);
     }
-    float value = tested;
-    if (op.test.body != nullptr) {
-        const Row rows[1] = {row_of<kType>(op.test, row)};
-        float products[1][kTokens];
-        dot_rows<kType, 1, kTokens>(products, rows, op.x, first);
-        const float bias = op.bias != nullptr ? __ldg(op.bias + row) : 0.0f;
-        value = is_needed ? activate(of_lane(products[0], lane) + bias, op.rule) : 0.0f;
-    }
-    const bool is_zero = __all_sync(kWholeWarp, value == 0.0f) != 0;
-    if (op.factor.body == nullptr || (is_zero && !op.rule.reads_all)) {
-        return value;
-    }
-    const Row rows[1] = {row_of<kType>(op.factor, row)};
-    float products[1][kTokens];
-    dot_rows<kType, 1, kTokens>(products, rows, op.x, first);
-    return join(value, of_lane(products[0], lane), op.rule);
 }
 
 __device__ __forceinline__ void count(
@@ -122,30 +113,33 @@ __device__ __forceinline__ void count(
     }
 }
 
-template <DType kType, int kTokens>
-__global__ void __launch_bounds__(kWeighWarps* kWarp)
-    weigh_kernel(float* __restrict__ coef, Weighing op) {
+template <DType kType, int kTokens, bool kReadsBoth>
+__global__ void __launch_bounds__(kWeighWarps* kWarp, weigh_blocks(kTokens))
+    weigh_kernel(float* __restrict__ coef, const __grid_constant__ Weighing op) {
+    constexpr int kLanes = kWarp / kTokens;
     const int lane = lane_id();
     const int n_tokens = op.x.n_tokens;
-    const int place =
-        static_cast<int>(blockIdx.y) * kWeighWarps + static_cast<int>(threadIdx.x) / kWarp;
+    const int warp = static_cast<int>(threadIdx.x) / kWarp;
+    const int place = static_cast<int>(blockIdx.y) * kWeighWarps + warp;
     const Neuron neuron =
         find_neuron(op.selection, static_cast<int>(blockIdx.x), place, op.n, n_tokens);
     uint32_t n_active = 0;
     for (int first = 0; neuron.tokens != 0 && first < n_tokens; first += kTokens) {
-        const int token = first + lane;
-        const bool is_own = lane < kTokens && token < n_tokens;
-        const bool is_needed = is_own && (neuron.tokens >> token & 1u) != 0;
+        const int token = first + lane / kLanes;
+        const bool is_needed = token < n_tokens && (neuron.tokens >> token & 1u) != 0;
+        const bool writes = lane % kLanes == 0 && token < n_tokens;
         float* own = coef + static_cast<size_t>(token) * static_cast<size_t>(op.n) + neuron.row;
         float value = 0.0f;
         if (__any_sync(kWholeWarp, is_needed) != 0) {
-            const float tested = is_own && op.test.body == nullptr ? *own : 0.0f;
-            value = weigh_tokens<kType, kTokens>(op, neuron.row, first, tested, is_needed, lane);
+            const float tested = is_needed && op.test.body == nullptr ? *own : 0.0f;
+            value =
+                weigh_tokens<kType, kTokens, kReadsBoth>(op, neuron.row, first, tested, is_needed);
         }
-        if (is_own) {
+        if (writes) {
             *own = value;
         }
-        n_active += static_cast<uint32_t>(__popc(__ballot_sync(kWholeWarp, value != 0.0f)));
+        const uint32_t active = __ballot_sync(kWholeWarp, writes && value != 0.0f);
+        n_active += static_cast<uint32_t>(__popc(active));
     }
     if (op.counters.n_active != nullptr) {
         count(op.counters, neuron, n_active);
@@ -154,10 +148,20 @@ __global__ void __launch_bounds__(kWeighWarps* kWarp)
 
 void launch_weigh(Stream stream, float* coef, const Weighing& op) {
     const dim3 grid(static_cast<unsigned>(n_hot_segments(op.n)), kSegment / kWeighWarps);
+    const bool has_both = op.test.body != nullptr && op.factor.body != nullptr;
     for_type(op.test.body != nullptr ? op.test.type : op.factor.type, [&]<DType kType>() {
         for_tokens(op.x.n_tokens, [&]<int kTokens>() {
-            PI_LAUNCH((weigh_kernel<kType, kTokens>), grid, kWeighWarps * kWarp, 0, stream)
-            (coef, op);
+            const auto run = [&]<bool kReadsBoth>() {
+                PI_LAUNCH(
+                    (weigh_kernel<kType, kTokens, kReadsBoth>), grid, kWeighWarps * kWarp, 0, stream
+                )
+                (coef, op);
+            };
+            if (has_both && op.rule.reads_all) {
+                run.template operator()<true>();
+            } else {
+                run.template operator()<false>();
+            }
         });
     });
     check_launch("weigh");

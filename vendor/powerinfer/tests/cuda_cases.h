@@ -86,14 +86,14 @@ private:
 // Runs a test with threads and blocks in three orders, and blocks on one and two processors.
 template <typename F>
 void in_all_orders(F&& test) {
-    for (const auto order : {emu::Config::Forward, emu::Config::Reverse, emu::Config::Shuffle}) {
+    for (const auto order : {emu::Order::Forward, emu::Order::Reverse, emu::Order::Shuffle}) {
         for (const unsigned threads : {1u, 2u}) {
             emu::config().order = order;
             emu::config().threads = threads;
             test();
         }
     }
-    emu::config().order = emu::Config::Forward;
+    emu::config().order = emu::Order::Forward;
     emu::config().threads = 1;
 }
 

@@ -36,8 +36,8 @@ constexpr int kWays = 3;
 
 // Every order of threads and blocks, the last on two processors.
 void choose_way(int way) {
-    using emu::Config;
-    emu::config().order = way == 0 ? Config::Forward : way == 1 ? Config::Reverse : Config::Shuffle;
+    using emu::Order;
+    emu::config().order = way == 0 ? Order::Forward : way == 1 ? Order::Reverse : Order::Shuffle;
     emu::config().threads = way == 2 ? 2 : 1;
 }
 

@@ -1,6 +1,7 @@
 // Launches, errors of the device, and what the tests of kernels stand on.
 #include "check.h"
 #include "cuda/runtime.h"
+#include "cuda/shapes.h"
 #include "test_device.h"
 
 #include <vector>

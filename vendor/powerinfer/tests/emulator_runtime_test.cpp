@@ -24,7 +24,7 @@ void must(cudaError_t error) {
 template <typename F>
 void in_all_orders(F&& test) {
     const emu::Config before = emu::config();
-    for (const auto order : {emu::Config::Forward, emu::Config::Reverse, emu::Config::Shuffle}) {
+    for (const auto order : {emu::Order::Forward, emu::Order::Reverse, emu::Order::Shuffle}) {
         emu::config().order = order;
         test();
     }

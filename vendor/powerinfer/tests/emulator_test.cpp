@@ -22,7 +22,7 @@ constexpr int kThreads = 256;
 template <typename F>
 void in_all_orders(F&& test) {
     const emu::Config before = emu::config();
-    for (const auto order : {emu::Config::Forward, emu::Config::Reverse, emu::Config::Shuffle}) {
+    for (const auto order : {emu::Order::Forward, emu::Order::Reverse, emu::Order::Shuffle}) {
         for (const unsigned threads : {1u, 2u}) {
             emu::config().order = order;
             emu::config().threads = threads;

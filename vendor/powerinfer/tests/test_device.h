@@ -32,7 +32,7 @@ void in_all_orders(F&& test) {
     test();
 #else
     const emu::Config before = emu::config();
-    for (const auto order : {emu::Config::Forward, emu::Config::Reverse, emu::Config::Shuffle}) {
+    for (const auto order : {emu::Order::Forward, emu::Order::Reverse, emu::Order::Shuffle}) {
         for (const unsigned n_threads : {1U, 2U}) {
             emu::config().order = order;
             emu::config().threads = n_threads;

@@ -14,9 +14,7 @@ enum class Order {
 };
 
 struct Config {
-    using enum Order;
-
-    Order order = Forward;
+    Order order = Order::Forward;
     unsigned seed = 1;    // of Shuffle
     unsigned threads = 1; // of the operating system, over which blocks are spread; 1 in sanitizers
     size_t stack = 128 << 10; // bytes of each thread of a block

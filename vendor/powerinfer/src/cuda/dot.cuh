@@ -255,7 +255,16 @@ void for_type(DType type, Body&& body) {
     PI_THROW(internal, "no kernels for type %s", dtype_info(type).name);
 }
 
-// Calls body<T>() for the least T = 1, 2, 4, 8 that holds n tokens, or 8.
+inline constexpr int kTokenGroup = 8; // tokens that share what was read of a row
+
+// Where a loop over groups of T tokens ends; T as for_tokens chooses it for all n. The compiler
+// sees that fewer than kTokenGroup need no loop.
+template <int T>
+__device__ __forceinline__ int end_of_groups(int n_tokens) {
+    return T < kTokenGroup ? T : n_tokens;
+}
+
+// Calls body<T>() for the least T = 1, 2, 4, 8 that holds n tokens, or kTokenGroup.
 template <typename Body>
 void for_tokens(int n, Body&& body) {
     if (n <= 1) {
@@ -265,7 +274,7 @@ void for_tokens(int n, Body&& body) {
     } else if (n <= 4) {
         body.template operator()<4>();
     } else {
-        body.template operator()<8>();
+        body.template operator()<kTokenGroup>();
     }
 }
 

@@ -21,7 +21,7 @@ struct Group {
 
 // Blocks that a processor should hold at a time: what the registers allow without spilling.
 constexpr int blocks_per_processor(int n_tokens) {
-    return n_tokens == 1 ? 6 : n_tokens == 2 ? 4 : n_tokens == 4 ? 3 : 2;
+    return n_tokens == 1 ? 5 : n_tokens == 2 ? 4 : n_tokens == 4 ? 3 : 2;
 }
 
 template <DType type, int R, int T>
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kThreads, blocks_per_processor(T)) multiply_ke
     const int lane = lane_id();
     const int i = row + lane / kLanes % R;
     const bool writes = lane % kLanes == 0 && i < n_rows;
-    for (int first = 0; first < x.n_tokens; first += T) {
+    for (int first = 0; first < end_of_groups<T>(x.n_tokens); first += T) {
         float value = dot_rows_apart<type, R, T>(rows, x, first);
         const int t = first + lane / kLanes / R;
         if (writes && t < x.n_tokens) {
@@ -96,7 +96,7 @@ void launch(
             if (n_rows < kFewRows) {
                 run.template operator()<1>();
             } else {
-                run.template operator()<(T < 8 ? 2 : 4)>();
+                run.template operator()<(T < kTokenGroup ? 2 : 4)>();
             }
         });
     });

@@ -18,20 +18,19 @@ constexpr int kRegisterShare = kSplit<type>.elements == kChunk * kChunksK ? 2 : 
 constexpr int kParts = 4;
 constexpr int kHiddenRows = 32;
 
-template <int T>
-constexpr int kHiddenWarps = T <= 2 ? 32 : 16; // more tokens need more registers
+constexpr int kHiddenWarps = 16;
+constexpr int kHiddenThreads = kHiddenWarps * kWarp;
 
 template <DType type, int T>
-__global__ void __launch_bounds__(kHiddenWarps<T>* kWarp) hidden_kernel(
+__global__ void __launch_bounds__(kHiddenThreads, 1) hidden_kernel(
     float* __restrict__ hidden,
     const Packed packed,
     const DeviceMatrix fc1,
     const DeviceActivations x,
     int max_step
 ) {
-    constexpr int kWarps = kHiddenWarps<T>;
-    constexpr int kRows = kHiddenRows / (kWarps / kParts); // of one warp
-    constexpr int R = T <= 2 ? 4 / T / kRegisterShare<type> : 2;
+    constexpr int kRows = kHiddenRows / (kHiddenWarps / kParts); // of one warp
+    constexpr int R = T == 1 ? 4 / kRegisterShare<type> : T == 2 ? 2 : 1;
     constexpr int kLanes = kWarp / (R * T);
     __shared__ float parts[kParts][T][kHiddenRows];
     const int lane = lane_id();
@@ -39,7 +38,7 @@ __global__ void __launch_bounds__(kHiddenWarps<T>* kWarp) hidden_kernel(
     const int part = warp % kParts;
     const int begin = warp / kParts * kRows;
     const int first_row = static_cast<int>(blockIdx.x) * kHiddenRows;
-    for (int first = 0; first < x.n_tokens; first += T) {
+    for (int first = 0; first < end_of_groups<T>(x.n_tokens); first += T) {
 #pragma unroll 1
         for (int i = begin; i < begin + kRows; i += R) {
             Row rows[R];
@@ -100,9 +99,9 @@ __device__ __forceinline__ void list_segment(
 template <DType type, int T>
 __global__ void __launch_bounds__(
     kSelectWarps<T>* kWarp,
-    T == 2   ? 4
-    : T == 8 ? 2
-             : 3
+    T == 1             ? 4 - kRegisterShare<type>
+    : T == kTokenGroup ? 2
+                       : 3
 )
     select_kernel(
         const Selection out,
@@ -113,7 +112,7 @@ __global__ void __launch_bounds__(
         int hot_segments
     ) {
     constexpr int kRows = kSegment / kSelectWarps<T>; // of one warp
-    constexpr int R = T == 1 ? 4 / kRegisterShare<type> : T < 8 ? 2 : 4;
+    constexpr int R = T == 1 ? 4 / kRegisterShare<type> : 2;
     constexpr int kLanes = kWarp / (R * T);
     __shared__ uint32_t words[kSegment];
     const int lane = lane_id();
@@ -130,7 +129,7 @@ __global__ void __launch_bounds__(
             rows[r] = row_of<type>(fc2, min(first_row + i + r, end - 1));
         }
         uint32_t word = 0; // of row i + lane, in the first R lanes
-        for (int first = 0; first < hidden.n_tokens; first += T) {
+        for (int first = 0; first < end_of_groups<T>(hidden.n_tokens); first += T) {
             const float score = dot_rows_apart<type, R, T>(rows, hidden, first);
             const bool selects = score >= threshold && first + lane / kLanes / R < hidden.n_tokens;
             const uint32_t votes = __ballot_sync(kWholeWarp, selects);
@@ -252,7 +251,7 @@ void predict_hidden(
     const auto n_blocks = static_cast<unsigned>(ceil_div(fc1.rows, kHiddenRows));
     for_type(fc1.type, [&]<DType kType>() {
         for_tokens(x.n_tokens, [&]<int T>() {
-            PI_LAUNCH((hidden_kernel<kType, T>), n_blocks, kHiddenWarps<T> * kWarp, 0, stream)
+            PI_LAUNCH((hidden_kernel<kType, T>), n_blocks, kHiddenThreads, 0, stream)
             (hidden, packed, fc1, x, max_step);
         });
     });

@@ -156,9 +156,9 @@ void Block::make_lanes(const Position& first) {
 }
 
 void Block::wake(std::span<Lane*> lanes) {
-    if (config().order == Config::Reverse) {
+    if (config().order == Order::Reverse) {
         std::ranges::reverse(lanes);
-    } else if (config().order == Config::Shuffle) {
+    } else if (config().order == Order::Shuffle) {
         std::ranges::shuffle(lanes, random_);
     }
     for (Lane* lane : lanes) {
@@ -308,9 +308,9 @@ void Block::wait_for_lanes(Exchange& exchange) {
 std::vector<size_t> order_of_blocks(size_t n) {
     std::vector<size_t> order(n);
     std::iota(order.begin(), order.end(), size_t{0});
-    if (config().order == Config::Reverse) {
+    if (config().order == Order::Reverse) {
         std::ranges::reverse(order);
-    } else if (config().order == Config::Shuffle) {
+    } else if (config().order == Order::Shuffle) {
         std::ranges::shuffle(order, std::minstd_rand(config().seed));
     }
     return order;

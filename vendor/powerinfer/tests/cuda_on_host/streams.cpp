@@ -23,12 +23,12 @@ void step(Stream& stream) {
 // Lets streams that nobody waits for get on, as a device may.
 void run_others(Stream& stream) {
     State& s = state();
-    if (config().order == Config::Forward) {
+    if (config().order == Order::Forward) {
         return;
     }
     for (Stream* other : s.streams) {
         size_t n = other == &stream ? 0 : other->queue.size();
-        if (n > 0 && config().order == Config::Shuffle) {
+        if (n > 0 && config().order == Order::Shuffle) {
             n = s.random() % (n + 1);
         }
         for (; n > 0 && !other->queue.empty(); --n) {
@@ -58,11 +58,11 @@ void run_until_recorded(const Record& record) {
 size_t choose(const std::vector<size_t>& ready) {
     State& s = state();
     switch (config().order) {
-    case Config::Forward:
+    case Order::Forward:
         return static_cast<size_t>(std::ranges::min_element(ready) - ready.begin());
-    case Config::Reverse:
+    case Order::Reverse:
         return static_cast<size_t>(std::ranges::max_element(ready) - ready.begin());
-    case Config::Shuffle:
+    case Order::Shuffle:
         break;
     }
     return s.random() % ready.size();

@@ -25,6 +25,8 @@ struct Config {
     int n_multiprocessors = 4;
 };
 
+using Order = Config::Order;
+
 inline Config& config() {
     static Config current;
     return current;

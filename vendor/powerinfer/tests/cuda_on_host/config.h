@@ -5,16 +5,16 @@
 
 namespace emu {
 
-// Nothing in CUDA says in which order threads, blocks and streams get on. A program is right when
-// its results are the same in all of these.
-enum class Order {
-    Forward, // threads and blocks ascending; a stream runs only when something waits for it
-    Reverse, // threads and blocks descending; a stream runs before any other that is waited for
-    Shuffle, // threads at random; streams in turns of random length
-};
-
 struct Config {
-    Order order = Order::Forward;
+    // Nothing in CUDA says in which order threads, blocks and streams get on. A program is right
+    // when its results are the same in all of these.
+    enum Order {
+        Forward, // threads and blocks ascending; a stream runs only when something waits for it
+        Reverse, // threads and blocks descending; a stream runs before another that is waited for
+        Shuffle, // threads and blocks at random; streams in turns of random length
+    };
+
+    Order order = Forward;
     unsigned seed = 1;    // of Shuffle
     unsigned threads = 1; // of the operating system, over which blocks are spread; 1 in sanitizers
     size_t stack = 128 << 10; // bytes of each thread of a block

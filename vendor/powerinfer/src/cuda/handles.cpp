@@ -19,7 +19,10 @@ DeviceMemory::DeviceMemory(size_t n_bytes) : n_bytes_(n_bytes) {
         return;
     }
     check(cudaMalloc(reinterpret_cast<void**>(&data_), n_bytes), "allocation on the device");
-    const cudaError_t status = cudaMemset(data_, 0, n_bytes);
+    cudaError_t status = cudaMemset(data_, 0, n_bytes);
+    if (status == cudaSuccess) { // our streams do not wait for the one that clears
+        status = cudaStreamSynchronize(nullptr);
+    }
     if (status != cudaSuccess) {
         cudaFree(data_);
         check(status, "clearing of the device's memory");

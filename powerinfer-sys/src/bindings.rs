@@ -14,6 +14,8 @@ pub const PI_ERROR_OUT_OF_MEMORY: pi_error_kind = 6;
 pub const PI_ERROR_CANCELLED: pi_error_kind = 7;
 /// a bug in the library
 pub const PI_ERROR_INTERNAL: pi_error_kind = 8;
+/// no usable GPU, or it failed
+pub const PI_ERROR_DEVICE: pi_error_kind = 9;
 pub const PI_META_U8: pi_meta_type = 0;
 pub const PI_META_I8: pi_meta_type = 1;
 pub const PI_META_U16: pi_meta_type = 2;
@@ -275,8 +277,58 @@ impl Default for pi_dtype_info {
     }
 }
 #[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct pi_device_info {
+    pub struct_size: u32,
+    /// of this machine
+    pub n_devices: u32,
+    /// of memory
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+    /// "cuda", "hip", or "emulated" in tests
+    pub api: *const ::core::ffi::c_char,
+    pub name: [::core::ffi::c_char; 256usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of pi_device_info"][::core::mem::size_of::<pi_device_info>() - 288usize];
+    ["Alignment of pi_device_info"][::core::mem::align_of::<pi_device_info>() - 8usize];
+    [
+        "Offset of field: pi_device_info::struct_size",
+    ][::core::mem::offset_of!(pi_device_info, struct_size) - 0usize];
+    [
+        "Offset of field: pi_device_info::n_devices",
+    ][::core::mem::offset_of!(pi_device_info, n_devices) - 4usize];
+    [
+        "Offset of field: pi_device_info::total_bytes",
+    ][::core::mem::offset_of!(pi_device_info, total_bytes) - 8usize];
+    [
+        "Offset of field: pi_device_info::free_bytes",
+    ][::core::mem::offset_of!(pi_device_info, free_bytes) - 16usize];
+    [
+        "Offset of field: pi_device_info::api",
+    ][::core::mem::offset_of!(pi_device_info, api) - 24usize];
+    [
+        "Offset of field: pi_device_info::name",
+    ][::core::mem::offset_of!(pi_device_info, name) - 32usize];
+};
+impl Default for pi_device_info {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[repr(C)]
 #[derive(Debug)]
 pub struct pi_model {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct pi_placement {
     _unused: [u8; 0],
 }
 /// How feed-forward layers are computed.
@@ -318,10 +370,14 @@ file's, or 0*/
     /// may be NULL
     pub progress: pi_progress_fn,
     pub progress_user: *mut ::core::ffi::c_void,
+    /** What goes to the GPU, planned for this file and for contexts of the sizes it names: see
+ pi_file_place. NULL: nothing, the processor computes all. The model may have one context at a
+ time then.*/
+    pub placement: *const pi_placement,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_model_options"][::core::mem::size_of::<pi_model_options>() - 56usize];
+    ["Size of pi_model_options"][::core::mem::size_of::<pi_model_options>() - 64usize];
     [
         "Alignment of pi_model_options",
     ][::core::mem::align_of::<pi_model_options>() - 8usize];
@@ -355,6 +411,9 @@ const _: () = {
     [
         "Offset of field: pi_model_options::progress_user",
     ][::core::mem::offset_of!(pi_model_options, progress_user) - 48usize];
+    [
+        "Offset of field: pi_model_options::placement",
+    ][::core::mem::offset_of!(pi_model_options, placement) - 56usize];
 };
 impl Default for pi_model_options {
     fn default() -> Self {
@@ -406,10 +465,14 @@ to decide, else DENSE*/
     pub repack_ns: u64,
     /// why nothing was copied, else ""; lives as long as the model
     pub repack_reason: *const ::core::ffi::c_char,
+    /// of the GPU that has a part of the model, else ""; likewise
+    pub device_name: *const ::core::ffi::c_char,
+    /// of weights on it
+    pub device_bytes: u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_model_info"][::core::mem::size_of::<pi_model_info>() - 128usize];
+    ["Size of pi_model_info"][::core::mem::size_of::<pi_model_info>() - 144usize];
     ["Alignment of pi_model_info"][::core::mem::align_of::<pi_model_info>() - 8usize];
     [
         "Offset of field: pi_model_info::struct_size",
@@ -483,6 +546,12 @@ const _: () = {
     [
         "Offset of field: pi_model_info::repack_reason",
     ][::core::mem::offset_of!(pi_model_info, repack_reason) - 120usize];
+    [
+        "Offset of field: pi_model_info::device_name",
+    ][::core::mem::offset_of!(pi_model_info, device_name) - 128usize];
+    [
+        "Offset of field: pi_model_info::device_bytes",
+    ][::core::mem::offset_of!(pi_model_info, device_bytes) - 136usize];
 };
 impl Default for pi_model_info {
     fn default() -> Self {
@@ -753,14 +822,24 @@ pub struct pi_stats {
     pub audit_active: u64,
     /// ... and the predictor did not select
     pub audit_missed: u64,
-    /// allocated for the cache
+    /// allocated for the cache, on the host
     pub kv_bytes: u64,
     /// allocated beside it
     pub scratch_bytes: u64,
+    /// allocated on it, for cache and scratch
+    pub device_bytes: u64,
+    /// of neurons_active
+    pub device_neurons_active: u64,
+    /// between host and GPU
+    pub bus_bytes: u64,
+    /// that the host waited for the GPU
+    pub device_wait_ns: u64,
+    /// that the host computed its share of layers on the GPU
+    pub host_share_ns: u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_stats"][::core::mem::size_of::<pi_stats>() - 136usize];
+    ["Size of pi_stats"][::core::mem::size_of::<pi_stats>() - 176usize];
     ["Alignment of pi_stats"][::core::mem::align_of::<pi_stats>() - 8usize];
     [
         "Offset of field: pi_stats::struct_size",
@@ -816,6 +895,21 @@ const _: () = {
     [
         "Offset of field: pi_stats::scratch_bytes",
     ][::core::mem::offset_of!(pi_stats, scratch_bytes) - 128usize];
+    [
+        "Offset of field: pi_stats::device_bytes",
+    ][::core::mem::offset_of!(pi_stats, device_bytes) - 136usize];
+    [
+        "Offset of field: pi_stats::device_neurons_active",
+    ][::core::mem::offset_of!(pi_stats, device_neurons_active) - 144usize];
+    [
+        "Offset of field: pi_stats::bus_bytes",
+    ][::core::mem::offset_of!(pi_stats, bus_bytes) - 152usize];
+    [
+        "Offset of field: pi_stats::device_wait_ns",
+    ][::core::mem::offset_of!(pi_stats, device_wait_ns) - 160usize];
+    [
+        "Offset of field: pi_stats::host_share_ns",
+    ][::core::mem::offset_of!(pi_stats, host_share_ns) - 168usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -851,14 +945,9 @@ const _: () = {
 
  What of a model goes to a device with little memory, planned in exact bytes before anything is
  allocated. Needs neither a device nor the weights. Placed in this order, until the first that
- does not fit: of each layer attention, norms and KV cache together; predictors; norms of the
- feed-forward; the output; groups of neurons, those with most activations first. A larger budget
- only adds to a plan, and no plan is larger than its budget.*/
-#[repr(C)]
-#[derive(Debug)]
-pub struct pi_placement {
-    _unused: [u8; 0],
-}
+ does not fit: of each layer attention, norms and KV cache together; predictors; the output;
+ groups of neurons, those with most activations first. A larger budget only adds to a plan, and no
+ plan is larger than its budget.*/
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct pi_placement_options {
@@ -1156,8 +1245,14 @@ unsafe extern "C" {
         n: usize,
         out: *mut f32,
     ) -> *mut pi_error;
+    /** What the driver says of a GPU. Models use number 0; CUDA_VISIBLE_DEVICES makes another one the
+ first. Fails with PI_ERROR_DEVICE where there is none, or the library was built without.*/
+    pub fn pi_device_get_info(index: u32, out: *mut pi_device_info) -> *mut pi_error;
     pub fn pi_model_options_init(options: *mut pi_model_options);
-    /// Shares `file`, which may be freed afterwards. `options` may be NULL.
+    /** Shares `file`, which may be freed afterwards. `options` may be NULL. With a placement it fails
+ with PI_ERROR_DEVICE without a GPU, with PI_ERROR_OUT_OF_MEMORY where the GPU has less free
+ memory than was planned, or nothing fits beside its own needs, and with PI_ERROR_UNSUPPORTED for
+ PI_STRATEGY_AUTO.*/
     pub fn pi_model_load(
         file: *const pi_file,
         options: *const pi_model_options,

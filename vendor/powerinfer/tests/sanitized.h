@@ -1,4 +1,5 @@
-// Whether a sanitizer is built in: the memory that one takes itself spoils what is measured.
+// Whether a sanitizer is built in: the memory that one takes itself spoils what is measured, and all
+// takes its time.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -63,6 +63,7 @@ private:
     void go_on();
     void fail(std::string what);
     std::string deadlock() const;
+    bool is_early(const Lane& lane) const;
     bool all_here(Lane& lane, Warp& warp);
     void resolve(Lane& lane);
     void order(const Lane& lane, const Warp& warp);
@@ -273,8 +274,22 @@ void Block::order(const Lane& lane, const Warp& warp) {
     point.release();
 }
 
+// Whether a neighbour in the mask is still on its way: so it is for most lanes that arrive.
+bool Block::is_early(const Lane& lane) const {
+    const unsigned id = lane.position.id;
+    const auto is_on_its_way = [&](unsigned other) {
+        return other / kWarp == id / kWarp && other < lanes_.size() &&
+               (lane.exchange->mask >> other % kWarp & 1) != 0 &&
+               lanes_[other].progress == Progress::ready;
+    };
+    return is_on_its_way(id + 1) || is_on_its_way(id - 1);
+}
+
 // Wakes the lanes of the exchange when this one is the last.
 void Block::resolve(Lane& lane) {
+    if (is_early(lane)) {
+        return;
+    }
     Warp warp = {};
     if (!all_here(lane, warp)) {
         return;

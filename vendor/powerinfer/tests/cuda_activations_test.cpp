@@ -93,15 +93,15 @@ NormData make_data(const NormCase& c, Random& random) {
     }
     data.weight = random.normals(dim);
     data.bias = random.normals(dim);
-    data.add = random.normals(n_tokens * dim);
+    data.add = random.normals(n_rows * dim);
     data.x_after = data.x;
-    for (size_t i = 0; c.adds && i < data.x.size(); ++i) {
-        data.x_after[i] += data.add[i];
-    }
     data.wanted.resize(n_tokens * dim);
     for (size_t t = 0; t < n_tokens; ++t) {
         const size_t row = c.picks ? n_rows - 1 - t : t;
         data.rows.push_back(static_cast<int32_t>(row));
+        for (size_t i = row * dim; c.adds && i < (row + 1) * dim; ++i) {
+            data.x_after[i] += data.add[i];
+        }
         const float* input = data.x_after.data() + row * dim;
         data.inputs.insert(data.inputs.end(), input, input + dim);
         float* out = data.wanted.data() + t * dim;
@@ -139,7 +139,7 @@ NormResult run(const NormCase& c, const NormData& data, size_t begin, size_t end
     const Normalize op = {
         .x = result.x.data() + (c.picks ? 0 : begin * dim),
         .rows = c.picks ? rows.data() : nullptr,
-        .add = c.adds ? data.add.data() + begin * dim : nullptr,
+        .add = c.adds ? data.add.data() + (c.picks ? 0 : begin * dim) : nullptr,
         .n_tokens = static_cast<int>(end - begin),
         .dim = c.dim,
         .norm = c.norm,
@@ -204,6 +204,7 @@ void norms_are_those_of_the_cpu() {
             check_norm({norm, dim, n_tokens, false, false, false, 0}, random);
             check_norm({norm, dim, n_tokens, true, false, true, 0}, random);
             check_norm({norm, dim, n_tokens, false, true, norm == Norm::layer, 0}, random);
+            check_norm({norm, dim, n_tokens, true, true, true, 0}, random);
         }
     }
     check_norm({Norm::rms, 96, 32, true, false, false, 0}, random);

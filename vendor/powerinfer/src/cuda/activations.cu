@@ -36,8 +36,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) normalize_kernel(Normalize op) 
     const size_t token = blockIdx.x;
     const size_t row = op.rows != nullptr ? static_cast<size_t>(op.rows[token]) : token;
     float* x = op.x + row * static_cast<size_t>(dim);
+    const float* add = op.add != nullptr ? op.add + row * static_cast<size_t>(dim) : nullptr;
     const size_t begin = token * static_cast<size_t>(dim);
-    const float* add = op.add != nullptr ? op.add + begin : nullptr;
 
     const auto load = [&](int j) {
         const float bias = op.bias != nullptr ? __ldg(op.bias + j) : 0.0f;

@@ -45,7 +45,7 @@ void pack(Stream stream, const Packed& out, const float* x, int n_tokens, int di
 struct Normalize {
     float* x;            // (.., dim)
     const int32_t* rows; // (T,) of x, or nullptr for 0..T-1
-    const float* add;    // (T, dim) or nullptr: added to x first
+    const float* add;    // (.., dim), rows as of x, or nullptr: added to x first
     int n_tokens;        // T
     int dim;
     Norm norm;

@@ -804,7 +804,8 @@ pub struct pi_stats {
     pub reserved: u32,
     pub n_decode_calls: u64,
     pub n_tokens: u64,
-    /// weight bytes that had to move, each row once per internal batch
+    /** weight bytes that the host had to move, each row once per
+internal batch*/
     pub weight_bytes_read: u64,
     pub kv_bytes_read: u64,
     pub embed_ns: u64,
@@ -828,6 +829,8 @@ pub struct pi_stats {
     pub scratch_bytes: u64,
     /// allocated on it, for cache and scratch
     pub device_bytes: u64,
+    /// weight bytes that the GPU had to move, likewise
+    pub device_bytes_read: u64,
     /// of neurons_active
     pub device_neurons_active: u64,
     /// between host and GPU
@@ -839,7 +842,7 @@ pub struct pi_stats {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_stats"][::core::mem::size_of::<pi_stats>() - 176usize];
+    ["Size of pi_stats"][::core::mem::size_of::<pi_stats>() - 184usize];
     ["Alignment of pi_stats"][::core::mem::align_of::<pi_stats>() - 8usize];
     [
         "Offset of field: pi_stats::struct_size",
@@ -899,17 +902,20 @@ const _: () = {
         "Offset of field: pi_stats::device_bytes",
     ][::core::mem::offset_of!(pi_stats, device_bytes) - 136usize];
     [
+        "Offset of field: pi_stats::device_bytes_read",
+    ][::core::mem::offset_of!(pi_stats, device_bytes_read) - 144usize];
+    [
         "Offset of field: pi_stats::device_neurons_active",
-    ][::core::mem::offset_of!(pi_stats, device_neurons_active) - 144usize];
+    ][::core::mem::offset_of!(pi_stats, device_neurons_active) - 152usize];
     [
         "Offset of field: pi_stats::bus_bytes",
-    ][::core::mem::offset_of!(pi_stats, bus_bytes) - 152usize];
+    ][::core::mem::offset_of!(pi_stats, bus_bytes) - 160usize];
     [
         "Offset of field: pi_stats::device_wait_ns",
-    ][::core::mem::offset_of!(pi_stats, device_wait_ns) - 160usize];
+    ][::core::mem::offset_of!(pi_stats, device_wait_ns) - 168usize];
     [
         "Offset of field: pi_stats::host_share_ns",
-    ][::core::mem::offset_of!(pi_stats, host_share_ns) - 168usize];
+    ][::core::mem::offset_of!(pi_stats, host_share_ns) - 176usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

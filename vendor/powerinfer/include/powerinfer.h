@@ -343,8 +343,8 @@ typedef struct {
     uint32_t reserved;
     uint64_t n_decode_calls;
     uint64_t n_tokens;
-    uint64_t
-        weight_bytes_read; /* weight bytes that had to move, each row once per internal batch */
+    uint64_t weight_bytes_read; /* weight bytes that the host had to move, each row once per
+                                   internal batch */
     uint64_t kv_bytes_read;
     uint64_t embed_ns;
     uint64_t attention_ns;
@@ -360,6 +360,7 @@ typedef struct {
     uint64_t scratch_bytes;     /* allocated beside it */
     /* With a GPU. */
     uint64_t device_bytes;          /* allocated on it, for cache and scratch */
+    uint64_t device_bytes_read;     /* weight bytes that the GPU had to move, likewise */
     uint64_t device_neurons_active; /* of neurons_active */
     uint64_t bus_bytes;             /* between host and GPU */
     uint64_t device_wait_ns;        /* that the host waited for the GPU */

@@ -150,6 +150,7 @@ void pi_context_get_stats(const pi_context* context, pi_stats* out) {
     copy.scratch_bytes = context->context.scratch_bytes();
     const DeviceContext* device = context->context.device();
     copy.device_bytes = device == nullptr ? 0 : device->n_bytes();
+    copy.device_bytes_read = stats.device_bytes_read;
     copy.bus_bytes = stats.bus_bytes;
     copy.device_wait_ns = stats.device_wait_ns;
     copy.host_share_ns = stats.host_share_ns;

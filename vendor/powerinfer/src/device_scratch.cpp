@@ -89,7 +89,7 @@ DeviceScratch DeviceScratch::carve(Carver& carver, const Model& model, const Con
     s.selection.counts = carver.take<int32_t>(static_cast<size_t>(segments));
     s.selection.rows = carver.take<int32_t>(listed);
     s.selection.needed = carver.take<uint32_t>(listed);
-    s.counters = carver.take<uint32_t>(n_layers * kLayerCounters);
+    s.counters = carver.take<uint32_t>(n_layers * cuda::kLayerCounters);
     s.fired = carver.take<uint32_t>(n_layers * static_cast<size_t>(config.hidden_dim));
 
     s.logits = carver.take<float>(product(n, model.vocab_size()));

@@ -58,6 +58,4 @@ struct DeviceScratch {
     static Step carve_step(std::byte* memory, const Model& model, const ContextShape& shape);
 };
 
-inline constexpr int kLayerCounters = 2; // active and candidate neurons, of all tokens
-
 } // namespace powerinfer

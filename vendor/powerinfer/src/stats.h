@@ -27,9 +27,10 @@ struct Stats {
     uint64_t predictor_ns = 0;
     uint64_t ffn_ns = 0;
     uint64_t output_ns = 0;
-    uint64_t bus_bytes = 0;      // between host and device
-    uint64_t device_wait_ns = 0; // that the host waited for the device
-    uint64_t host_share_ns = 0;  // that it computed its share of layers on a device
+    uint64_t device_bytes_read = 0; // of weights, on the device
+    uint64_t bus_bytes = 0;         // between host and device
+    uint64_t device_wait_ns = 0;    // that the host waited for the device
+    uint64_t host_share_ns = 0;     // that it computed its share of layers on a device
     uint64_t audit_active = 0;
     uint64_t audit_missed = 0;
     std::vector<LayerStats> layers; // (n_layers,)

@@ -237,6 +237,32 @@ void neurons_are_counted_on_both_sides() {
     }
 }
 
+void bytes_read_are_those_of_the_host_in_sum() {
+    const engine::File file = file_of(shape_of("llama"));
+    const auto run = [&](const pi_model* model) {
+        const engine::Context context = engine::context(model);
+        engine::decode_logits(context.get(), model, kTokens);
+        return on_device::stats(context.get());
+    };
+    const engine::Model host = engine::load(file.get());
+    const pi_stats wanted = run(host.get());
+    CHECK_EQ(wanted.device_bytes_read, uint64_t{0});
+    for (const Budget& budget : kBudgets) {
+        const Loaded loaded(file.get(), budget);
+        const pi_stats stats = run(loaded.model.get());
+        CHECK_MSG(
+            stats.weight_bytes_read + stats.device_bytes_read == wanted.weight_bytes_read,
+            "%s: %llu and %llu, not %llu",
+            budget.name,
+            static_cast<unsigned long long>(stats.weight_bytes_read),
+            static_cast<unsigned long long>(stats.device_bytes_read),
+            static_cast<unsigned long long>(wanted.weight_bytes_read)
+        );
+        CHECK(stats.device_bytes_read > 0);
+        CHECK_EQ(stats.kv_bytes_read, wanted.kv_bytes_read);
+    }
+}
+
 void a_cancelled_step_leaves_the_sequence_as_it_was() {
     const engine::File file = file_of(shape_of("llama"));
     const Loaded loaded(file.get(), kShared);
@@ -344,6 +370,7 @@ int main() {
     CHECK_RUN(sequences_share_and_copy_pages);
     CHECK_RUN(outputs_are_those_that_were_asked_for);
     CHECK_RUN(neurons_are_counted_on_both_sides);
+    CHECK_RUN(bytes_read_are_those_of_the_host_in_sum);
     CHECK_RUN(a_cancelled_step_leaves_the_sequence_as_it_was);
     CHECK_RUN(contexts_keep_to_what_was_planned);
     CHECK_RUN(models_are_refused_that_cannot_be_placed);

@@ -149,15 +149,16 @@ struct Neurons {
     }
 };
 
+// Counters are added to.
+const std::vector<uint32_t> kCountersBefore = {1000, 2000, 3000, 4000};
+
 struct Weighed {
     std::vector<float> coef;
-    uint32_t n_active = 1000; // counters are added to
-    uint32_t n_candidate = 2000;
+    std::vector<uint32_t> counters = kCountersBefore;
     std::vector<uint32_t> fired;
 
     bool operator==(const Weighed& other) const {
-        return same_bits(coef, other.coef) && n_active == other.n_active &&
-               n_candidate == other.n_candidate && fired == other.fired;
+        return same_bits(coef, other.coef) && counters == other.counters && fired == other.fired;
     }
 };
 
@@ -172,7 +173,7 @@ Weighed weigh(
     result.fired.assign(at(n), 7);
     const Selection selection = lists.view();
     const NeuronCounters counters = {
-        &result.n_active, &result.n_candidate, counts ? result.fired.data() : nullptr
+        result.counters.data(), counts ? result.fired.data() : nullptr
     };
     cuda::weigh(
         nullptr,
@@ -243,8 +244,7 @@ void check_coefs(
     const Lists& lists,
     const Weighed& is
 ) {
-    uint32_t n_active = 1000;
-    uint32_t n_candidate = 2000;
+    std::vector<uint32_t> counters = kCountersBefore;
     std::vector<uint32_t> fired(at(c.n), 7);
     for (int t = 0; t < c.n_tokens; ++t) {
         for (int i = 0; i < c.n; ++i) {
@@ -254,12 +254,12 @@ void check_coefs(
                 continue;
             }
             fired[at(i)] += coef != 0.0f ? 1 : 0;
-            n_active += coef != 0.0f ? 1 : 0;
+            counters[cuda::kActive] += coef != 0.0f ? 1 : 0;
             if (!lists.has(t, i)) {
                 CHECK_MSG(coef == 0.0f, "neuron %d of %d is not of token %d", i, c.n, t);
                 continue;
             }
-            n_candidate += 1;
+            counters[cuda::kCandidate] += 1;
             const Product wanted = wanted_coef(c, neurons, x, t, i);
             CHECK_MSG(
                 std::isnan(wanted.value) ||
@@ -278,8 +278,12 @@ void check_coefs(
             );
         }
     }
-    CHECK_EQ(is.n_active, n_active);
-    CHECK_EQ(is.n_candidate, n_candidate);
+    for (int i = 0; i < c.n; ++i) {
+        const bool is_tested = lists.bits[at(i)] != 0;
+        counters[cuda::kTested] += is_tested ? 1 : 0;
+        counters[cuda::kRead] += is_tested && (c.rule.reads_all || fired[at(i)] > 7) ? 1 : 0;
+    }
+    CHECK(is.counters == counters);
     CHECK(is.fired == fired);
 }
 
@@ -297,14 +301,16 @@ void check_weigh(const WeighCase& c, Random& random, bool thorough) {
     // What is read does not change what comes out.
     Rule other = c.rule;
     other.reads_all = !other.reads_all;
-    CHECK_MSG(weigh(neurons, x, lists, other) == first, "reads_all, %s", dtype_info(c.gate).name);
+    Weighed others = weigh(neurons, x, lists, other);
+    others.counters[cuda::kRead] = first.counters[cuda::kRead];
+    CHECK_MSG(others == first, "reads_all, %s", dtype_info(c.gate).name);
     if (!thorough) {
         return;
     }
     in_all_orders([&] { CHECK(weigh(neurons, x, lists, c.rule) == first); });
     Weighed uncounted = weigh(neurons, x, lists, c.rule, false);
     CHECK(uncounted.fired == std::vector<uint32_t>(at(c.n), 7));
-    CHECK_EQ(uncounted.n_active, first.n_active);
+    CHECK(uncounted.counters == first.counters);
     for (int t = 0; t < c.n_tokens; ++t) {
         DeviceInputs own_x = x.token(t);
         Lists own = lists.token(t);
@@ -414,7 +420,7 @@ void rows_of_zeros_are_not_multiplied() {
         };
         view.n = 64;
         std::vector<float> coef(at(9) * 64, kUntouched);
-        uint32_t counters[2] = {0, 0};
+        uint32_t counters[cuda::kLayerCounters] = {};
         cuda::weigh(
             nullptr,
             coef.data(),
@@ -422,12 +428,14 @@ void rows_of_zeros_are_not_multiplied() {
             x.tokens.view(),
             nullptr,
             {Activation::relu, 1e9f, false},
-            {counters, counters + 1, nullptr}
+            {counters, nullptr}
         );
         finish();
         CHECK(std::all_of(coef.begin(), coef.end(), [](float value) { return value == 0.0f; }));
-        CHECK_EQ(counters[0], 0u);
-        CHECK_EQ(counters[1], 9u * 64u);
+        CHECK_EQ(counters[cuda::kActive], 0u);
+        CHECK_EQ(counters[cuda::kCandidate], 9u * 64u);
+        CHECK_EQ(counters[cuda::kTested], 64u);
+        CHECK_EQ(counters[cuda::kRead], 0u);
     }
 }
 

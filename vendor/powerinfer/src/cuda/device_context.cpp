@@ -135,11 +135,13 @@ Normalize CudaContext::normalization(const DeviceNorm& norm) const noexcept {
 }
 
 // ---- the step ----
+//
+// It ends, in finish_on_host or write_outputs or with an error, when the device is done: the next one
+// may write where this one was read.
 
 void CudaContext::forward(
     Compute& compute, KvCache& cache, const Tokens& tokens, const std::atomic<bool>& cancelled
 ) {
-    stream_.wait(); // the step before may still read what this one writes
     const bool is_repeated = tokens.n == n_tokens_;
     begin_step(compute, cache, tokens);
     try {
@@ -184,6 +186,10 @@ void CudaContext::begin_step(Compute& compute, KvCache& cache, const Tokens& tok
         const std::vector<int32_t>& pages = cache.pages(tokens.sequences[t]);
         int32_t* row = staging_.pages + product(tokens.sequences[t], scratch_.pages_per_sequence);
         std::copy(pages.begin(), pages.end(), row);
+    }
+    for (int t = 0; t < tokens.n; ++t) {
+        const auto n_rows = 2 * static_cast<uint64_t>(tokens.positions[t] + 1);
+        compute.stats.kv_bytes_read += n_rows * cache.row_bytes() * layers_.size();
     }
     copy_pages(cache);
     copy_to_device(stream_, scratch_.step.begin, staging_.begin, staging_.n_bytes);
@@ -363,7 +369,7 @@ void CudaContext::enqueue_neurons(int index) {
         activations(scratch_.normed, scratch_.packed_normed, config_.dim),
         selection,
         rule,
-        {counters, counters + 1, scratch_.fired + product(index, config_.hidden_dim)}
+        {counters, scratch_.fired + product(index, config_.hidden_dim)}
     );
     if (neurons.down_t.body != nullptr) {
         project_down(
@@ -455,6 +461,7 @@ void CudaContext::write_outputs(const OutputRows& rows, Stats& stats) {
         copy_to_host(stream_, shared_.hidden, scratch_.attn_normed, n_hidden * sizeof(float));
     }
     if (rows.n_logits > 0) {
+        stats.device_bytes_read += model_.output().n_bytes();
         if (rows.n_logits < rows.n) {
             stream_.wait(); // the list of rows is written again
             normalize_outputs(rows.with_logits, rows.n_logits, false);
@@ -483,9 +490,10 @@ void CudaContext::read_counters(Stats& stats) {
     for (size_t i = 0; i < layers_.size(); ++i) {
         const uint32_t* counters = shared_.counters + i * kLayerCounters;
         LayerStats& layer = stats.layers[i];
-        layer.neurons_active += counters[0];
-        layer.device_active += counters[0];
-        layer.neurons_candidate += counters[1];
+        layer.neurons_active += counters[kActive];
+        layer.device_active += counters[kActive];
+        layer.neurons_candidate += counters[kCandidate];
+        stats.device_bytes_read += layers_[i].bytes_read(counters);
         if (!layers_[i].has_host_share()) { // else the host counts all
             layer.neurons_total += product(n_tokens_, config_.hidden_dim);
         }

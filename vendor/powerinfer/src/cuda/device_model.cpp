@@ -47,6 +47,14 @@ std::vector<int32_t> others(const std::vector<int32_t>& neurons, int hidden_dim)
     return rest;
 }
 
+uint64_t matrix_bytes(const DeviceMatrix& w, uint64_t n_rows) noexcept {
+    return w.body == nullptr ? 0 : n_rows * row_bytes(w.type, w.cols);
+}
+
+uint64_t matrix_bytes(const DeviceMatrix& w) noexcept {
+    return matrix_bytes(w, static_cast<uint64_t>(w.rows));
+}
+
 size_t context_bytes(const Model& model, const ContextShape& shape, size_t n_layers) {
     Carver carver;
     DeviceScratch::carve(carver, model, shape);
@@ -57,6 +65,16 @@ size_t context_bytes(const Model& model, const ContextShape& shape, size_t n_lay
 }
 
 } // namespace
+
+uint64_t DeviceLayer::bytes_read(const uint32_t* counters) const noexcept {
+    const bool is_gated = neurons.gate.body != nullptr;
+    const uint64_t n_tested = counters[kTested];
+    const uint64_t n_read = counters[kRead];
+    return matrix_bytes(q) + matrix_bytes(k) + matrix_bytes(v) + matrix_bytes(o) +
+           matrix_bytes(fc1) + matrix_bytes(fc2) + matrix_bytes(neurons.gate, n_tested) +
+           matrix_bytes(neurons.up, is_gated ? n_read : n_tested) +
+           matrix_bytes(neurons.down_t, n_read) + matrix_bytes(down);
+}
 
 // Counts bytes first; with memory it copies too.
 class CudaModel::Upload {

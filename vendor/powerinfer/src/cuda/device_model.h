@@ -40,6 +40,9 @@ struct DeviceLayer {
     DeviceMatrix down;         // (dim, hidden_dim) of GGUF files, in place of neurons.down_t
     std::vector<int32_t> cold; // neurons of the host, ascending
 
+    // Of a step that counted this.
+    uint64_t bytes_read(const uint32_t* counters) const noexcept;
+
     bool has_predictor() const noexcept { return fc2.body != nullptr; }
     bool has_host_share() const noexcept { return !cold.empty(); }
 };

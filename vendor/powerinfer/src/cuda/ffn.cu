@@ -57,7 +57,7 @@ struct Weighing {
     DeviceActivations x;
     Selection selection; // counts nullptr: all neurons and tokens
     Rule rule;
-    NeuronCounters counters; // n_active nullptr: nothing is counted
+    NeuronCounters counters; // layer nullptr: nothing is counted
     int n;
 };
 
@@ -90,25 +90,29 @@ __device__ __forceinline__ float weigh_tokens(
 }
 
 __device__ __forceinline__ void count(
-    const NeuronCounters& counters, const Neuron& neuron, uint32_t n_active
+    const NeuronCounters& counters, const Neuron& neuron, uint32_t n_active, bool reads_all
 ) {
-    __shared__ uint32_t sums[2][kWeighWarps];
+    __shared__ uint32_t sums[kLayerCounters][kWeighWarps];
     const int thread = static_cast<int>(threadIdx.x);
+    const int warp = thread / kWarp;
     if (lane_id() == 0) {
-        sums[0][thread / kWarp] = n_active;
-        sums[1][thread / kWarp] = static_cast<uint32_t>(__popc(neuron.tokens));
+        const bool is_tested = neuron.tokens != 0;
+        sums[kActive][warp] = n_active;
+        sums[kCandidate][warp] = static_cast<uint32_t>(__popc(neuron.tokens));
+        sums[kTested][warp] = is_tested ? 1u : 0u;
+        sums[kRead][warp] = is_tested && (reads_all || n_active != 0) ? 1u : 0u;
         if (counters.fired != nullptr && n_active != 0) {
             counters.fired[neuron.row] += n_active; // no other warp has this neuron
         }
     }
     __syncthreads();
-    if (thread < 2) {
+    if (thread < kLayerCounters) {
         uint32_t sum = 0;
         for (const uint32_t part : sums[thread]) {
             sum += part;
         }
         if (sum != 0) {
-            atomicAdd(thread == 0 ? counters.n_active : counters.n_candidate, sum);
+            atomicAdd(counters.layer + thread, sum);
         }
     }
 }
@@ -141,8 +145,8 @@ __global__ void __launch_bounds__(kWeighWarps* kWarp, weigh_blocks(kTokens))
         const uint32_t active = __ballot_sync(kWholeWarp, writes && value != 0.0f);
         n_active += static_cast<uint32_t>(__popc(active));
     }
-    if (op.counters.n_active != nullptr) {
-        count(op.counters, neuron, n_active);
+    if (op.counters.layer != nullptr) {
+        count(op.counters, neuron, n_active, op.rule.reads_all);
     }
 }
 

@@ -130,8 +130,7 @@ struct Rule {
 };
 
 struct NeuronCounters {
-    uint32_t* n_active;    // added to: (1,) non-zero coefficients of all tokens
-    uint32_t* n_candidate; // added to: (1,) needed neurons of all tokens
+    uint32_t* layer; // added to: (kLayerCounters,)
     uint32_t* fired; // added to: (n,) tokens with a non-zero coefficient; nullptr: not counted
 };
 

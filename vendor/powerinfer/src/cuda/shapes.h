@@ -48,6 +48,15 @@ constexpr int n_segments(int n_hot, int n_rows) noexcept {
     return n_hot_segments(n_hot) + ceil_div(n_rows - n_hot, kSegment);
 }
 
+// What a device counts of the neurons of a layer.
+enum LayerCounter : int {
+    kActive,    // coefficients that are not zero, of all tokens
+    kCandidate, // needed neurons, of all tokens
+    kTested,    // neurons that some token needs: their gate, or ungated up, is read
+    kRead,      // neurons of which all is read
+    kLayerCounters
+};
+
 // Positions that one block of the attention sums, the same ones of every sequence, whatever its
 // length: a long context has at most kAttentionChunks of them.
 inline constexpr int kAttentionChunks = 64;

@@ -692,7 +692,10 @@ pub struct pi_context_options {
     pub layer_plans: *const pi_layer_plan,
     /// 1: keep pi_context_get_neuron_counts, 8 bytes a neuron and layer
     pub count_neurons: u32,
-    pub reserved: u32,
+    /** With neurons on a GPU: after so many tokens those that fired most lately get the places of
+ those that did not, up to 64 a layer; 0 (default): all stay where they were placed. Results
+ change by the rounding of sums, at these points.*/
+    pub adapt_every: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -736,8 +739,8 @@ const _: () = {
         "Offset of field: pi_context_options::count_neurons",
     ][::core::mem::offset_of!(pi_context_options, count_neurons) - 48usize];
     [
-        "Offset of field: pi_context_options::reserved",
-    ][::core::mem::offset_of!(pi_context_options, reserved) - 52usize];
+        "Offset of field: pi_context_options::adapt_every",
+    ][::core::mem::offset_of!(pi_context_options, adapt_every) - 52usize];
 };
 impl Default for pi_context_options {
     fn default() -> Self {
@@ -833,6 +836,8 @@ internal batch*/
     pub device_bytes_read: u64,
     /// of neurons_active
     pub device_neurons_active: u64,
+    /// see pi_context_options.adapt_every
+    pub neurons_replaced: u64,
     /// between host and GPU
     pub bus_bytes: u64,
     /// that the host waited for the GPU
@@ -842,7 +847,7 @@ internal batch*/
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_stats"][::core::mem::size_of::<pi_stats>() - 184usize];
+    ["Size of pi_stats"][::core::mem::size_of::<pi_stats>() - 192usize];
     ["Alignment of pi_stats"][::core::mem::align_of::<pi_stats>() - 8usize];
     [
         "Offset of field: pi_stats::struct_size",
@@ -908,14 +913,17 @@ const _: () = {
         "Offset of field: pi_stats::device_neurons_active",
     ][::core::mem::offset_of!(pi_stats, device_neurons_active) - 152usize];
     [
+        "Offset of field: pi_stats::neurons_replaced",
+    ][::core::mem::offset_of!(pi_stats, neurons_replaced) - 160usize];
+    [
         "Offset of field: pi_stats::bus_bytes",
-    ][::core::mem::offset_of!(pi_stats, bus_bytes) - 160usize];
+    ][::core::mem::offset_of!(pi_stats, bus_bytes) - 168usize];
     [
         "Offset of field: pi_stats::device_wait_ns",
-    ][::core::mem::offset_of!(pi_stats, device_wait_ns) - 168usize];
+    ][::core::mem::offset_of!(pi_stats, device_wait_ns) - 176usize];
     [
         "Offset of field: pi_stats::host_share_ns",
-    ][::core::mem::offset_of!(pi_stats, host_share_ns) - 176usize];
+    ][::core::mem::offset_of!(pi_stats, host_share_ns) - 184usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

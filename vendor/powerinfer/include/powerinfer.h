@@ -320,7 +320,10 @@ typedef struct {
     const pi_rates* rates; /* for `auto` only, which wants both; copied. Of as many threads */
     const pi_layer_plan* layer_plans; /* (n_layers,) */
     uint32_t count_neurons; /* 1: keep pi_context_get_neuron_counts, 8 bytes a neuron and layer */
-    uint32_t reserved;
+    /* With neurons on a GPU: after so many tokens those that fired most lately get the places of
+     * those that did not, up to 64 a layer; 0 (default): all stay where they were placed. Results
+     * change by the rounding of sums, at these points. */
+    uint32_t adapt_every;
 } pi_context_options;
 
 /* One unit of work: n_tokens tokens, any mix of sequences. Tokens of one sequence stand in order,
@@ -362,6 +365,7 @@ typedef struct {
     uint64_t device_bytes;          /* allocated on it, for cache and scratch */
     uint64_t device_bytes_read;     /* weight bytes that the GPU had to move, likewise */
     uint64_t device_neurons_active; /* of neurons_active */
+    uint64_t neurons_replaced;      /* see pi_context_options.adapt_every */
     uint64_t bus_bytes;             /* between host and GPU */
     uint64_t device_wait_ns;        /* that the host waited for the GPU */
     uint64_t host_share_ns;         /* that the host computed its share of layers on the GPU */

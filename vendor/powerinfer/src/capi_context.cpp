@@ -29,6 +29,7 @@ pi_error* pi_context_new(const pi_model* model, const pi_context_options* given,
         wanted.audit = options.audit != 0;
         wanted.count_neurons = options.count_neurons != 0;
         wanted.device = model->device;
+        wanted.adapt_every = options.adapt_every;
         std::optional<Rates> rates;
         std::optional<std::vector<LayerPlan>> layer_plans;
         if (options.rates != nullptr) {
@@ -151,6 +152,7 @@ void pi_context_get_stats(const pi_context* context, pi_stats* out) {
     const DeviceContext* device = context->context.device();
     copy.device_bytes = device == nullptr ? 0 : device->n_bytes();
     copy.device_bytes_read = stats.device_bytes_read;
+    copy.neurons_replaced = context->context.n_replaced();
     copy.bus_bytes = stats.bus_bytes;
     copy.device_wait_ns = stats.device_wait_ns;
     copy.host_share_ns = stats.host_share_ns;

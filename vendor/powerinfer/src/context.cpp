@@ -113,6 +113,22 @@ std::unique_ptr<DeviceContext> make_device_context(
     );
 }
 
+int checked_adapt_every(const ContextOptions& options) {
+    PI_CHECK(
+        options.adapt_every == 0 || options.device != nullptr,
+        invalid_argument,
+        "adapt_every: neurons move between the processor and a GPU, and this model has none on one"
+    );
+    PI_CHECK(
+        options.adapt_every <= kMaxContext,
+        invalid_argument,
+        "adapt_every: want 0 to %u, got %u",
+        kMaxContext,
+        options.adapt_every
+    );
+    return static_cast<int>(options.adapt_every);
+}
+
 int step_size(const Model& model, const ContextOptions& options, const DeviceContext* device) {
     const int n_batch = batch_size(model, options);
     return device == nullptr ? n_batch : std::min(n_batch, device->max_tokens());
@@ -145,7 +161,8 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
     : model_(std::move(model)), device_model_(options.device),
       device_(make_device_context(*model_, options)), ops_(cpu::best_ops()),
       n_batch_(step_size(*model_, options, device_.get())), max_length_(max_length(*model_)),
-      has_audit_(options.audit && model_->may_predict()),
+      has_audit_(options.audit && model_->may_predict()), counts_neurons_(options.count_neurons),
+      adapt_every_(checked_adapt_every(options)),
       activation_bits_(checked_activation_bits(options.activation_bits)),
       pool_(thread_count(options.n_threads)),
       cache_(
@@ -161,7 +178,11 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
       added_(options.n_sequences) {
     output_tokens_.reserve(2 * static_cast<size_t>(n_batch_));
     stats_.layers.resize(static_cast<size_t>(model_->config().n_layers));
-    if (options.count_neurons) {
+    if (adapt_every_ > 0) {
+        const auto hidden_dim = static_cast<size_t>(model_->config().hidden_dim);
+        heat_.assign(static_cast<size_t>(device_->n_layers()), Heat(hidden_dim));
+    }
+    if (counts_neurons_ || adapt_every_ > 0) {
         for (LayerStats& layer : stats_.layers) {
             layer.fired.resize(static_cast<size_t>(model_->config().hidden_dim));
         }
@@ -181,7 +202,7 @@ const std::vector<uint64_t>& Context::neuron_counts(uint32_t layer) const {
     const size_t n_layers = stats_.layers.size();
     PI_CHECK(layer < n_layers, invalid_argument, "layer: want below %zu, got %u", n_layers, layer);
     PI_CHECK(
-        !stats_.layers[layer].fired.empty(),
+        counts_neurons_,
         invalid_argument,
         "neuron counts: this context keeps none, make it with count_neurons = 1"
     );
@@ -295,8 +316,22 @@ void Context::decode(const Batch& batch) {
     if (device_ != nullptr && !stats_.layers.front().fired.empty()) {
         device_->count_neurons(stats_.layers);
     }
+    adapt(batch.tokens.n);
     ++stats_.n_decode_calls;
     stats_.n_tokens += static_cast<uint64_t>(batch.tokens.n);
+}
+
+void Context::adapt(int n_tokens) {
+    n_unadapted_ += n_tokens;
+    if (adapt_every_ == 0 || n_unadapted_ < adapt_every_) {
+        return;
+    }
+    n_unadapted_ = 0;
+    for (size_t i = 0; i < heat_.size(); ++i) {
+        heat_[i].update(stats_.layers[i].fired);
+        const int n = device_->replace_neurons(static_cast<int>(i), heat_[i].values());
+        n_replaced_ += static_cast<uint64_t>(n);
+    }
 }
 
 void Context::decode_chunk(const Batch& batch, int begin, int n) {

@@ -9,6 +9,7 @@
 #include "model.h"
 #include "model_sizes.h"
 #include "plan.h"
+#include "replacement.h"
 #include "scratch.h"
 #include "stats.h"
 #include "thread_pool.h"
@@ -28,7 +29,8 @@ struct ContextOptions {
     uint32_t activation_bits = 16; // 16 or 8
     bool audit = false;
     bool count_neurons = false;
-    const Rates* rates = nullptr;                        // both with `automatic`, and only then
+    uint32_t adapt_every = 0;     // tokens, with a device: see Context::adapt; 0: never
+    const Rates* rates = nullptr; // both with `automatic`, and only then
     const std::vector<LayerPlan>* layer_plans = nullptr; // (n_layers,)
     std::shared_ptr<DeviceModel> device;                 // of the same model; nullptr: host only
 };
@@ -76,6 +78,7 @@ public:
     void reset_stats() { stats_.reset(); }
     uint64_t kv_bytes() const noexcept { return cache_.n_bytes(); }
     uint64_t scratch_bytes() const noexcept;
+    uint64_t n_replaced() const noexcept { return n_replaced_; } // neurons, on the device
 
 private:
     Compute compute() noexcept {
@@ -87,6 +90,8 @@ private:
     void reserve_outputs(const Batch& batch);
     void decode_chunk(const Batch& batch, int begin, int n);
     void write_outputs(int begin, int n);
+    // Puts the neurons that fire most on the device, after every adapt_every tokens.
+    void adapt(int n_tokens);
 
     std::shared_ptr<const Model> model_;
     std::shared_ptr<DeviceModel> device_model_; // nullptr: host only
@@ -95,12 +100,17 @@ private:
     int n_batch_;
     int max_length_; // of a sequence
     bool has_audit_;
+    bool counts_neurons_;
+    int adapt_every_;
     int activation_bits_;
     ThreadPool pool_;
     KvCache cache_;
     Scratch scratch_;
     Stats stats_;
     FfnPlan plan_;
+    std::vector<Heat> heat_; // (layers on the device,), if they adapt
+    int n_unadapted_ = 0;    // tokens
+    uint64_t n_replaced_ = 0;
     mutable std::atomic<bool> cancelled_{false};
 
     std::vector<int> lengths_;           // (n_sequences,) before the last decode

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,10 @@ public:
     virtual void write_outputs(const OutputRows& rows, Stats& stats) = 0;
     // Adds what the device counted since the last call.
     virtual void count_neurons(std::vector<LayerStats>& layers) = 0;
+    // Gives hot neurons of the host the places of cold ones of the device, by heat (hidden_dim,) of
+    // one of its layers. Between two steps; results change by the rounding of sums. Returns how
+    // many.
+    virtual int replace_neurons(int layer, std::span<const float> heat) = 0;
     // Allocated on the device.
     virtual uint64_t n_bytes() const noexcept = 0;
 };

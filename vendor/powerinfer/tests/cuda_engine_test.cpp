@@ -72,6 +72,18 @@ void every_family_is_that_of_the_host_at_any_budget() {
     }
 }
 
+void a_block_with_a_second_norm_is_that_of_the_host() {
+    TinyShape shape = shape_of("falcon");
+    shape.has_second_norm = true;
+    const engine::File file = file_of(shape);
+    const std::vector<float> wanted = engine::run(engine::load(file.get()).get());
+    for (const Budget& budget : {kShared, kAll}) {
+        const Loaded loaded(file.get(), budget);
+        const double error = distance(engine::run(loaded.model.get()), wanted);
+        CHECK_MSG(error < 2e-6, "%s: %g", budget.name, error);
+    }
+}
+
 void every_type_is_that_of_the_host() {
     for (const DType type : powerinfer::kWeightTypes) {
         for (const bool is_sparse : {true, false}) {
@@ -263,6 +275,53 @@ void bytes_read_are_those_of_the_host_in_sum() {
     }
 }
 
+// Of the neurons that fire, more and more are on the device, and the text does not notice.
+void hot_neurons_move_to_the_device() {
+    for (const char* family : {"llama", "opt"}) {
+        for (const pi_strategy strategy : {PI_STRATEGY_EXACT, PI_STRATEGY_PREDICTOR}) {
+            const engine::File file = file_of(shape_of(family));
+            const engine::Options fixed{.n_ctx = 64};
+            engine::Options adapting = fixed;
+            adapting.adapt_every = 4;
+            const auto run = [&](const pi_model* model, const engine::Options& options) {
+                const engine::Context context = engine::context(model, options);
+                std::vector<float> logits;
+                for (int i = 0; i < 4; ++i) {
+                    const auto more = engine::decode_logits(context.get(), model, kTokens);
+                    logits.insert(logits.end(), more.begin(), more.end());
+                }
+                return std::pair(logits, on_device::stats(context.get()));
+            };
+            const engine::Model host = engine::load(file.get(), strategy);
+            const auto [wanted, host_stats] = run(host.get(), fixed);
+            const Budget quarter{"a quarter", UINT32_MAX, UINT32_MAX, true, 0.25};
+            const Loaded loaded(file.get(), quarter, fixed, strategy);
+            const auto [logits, stats] = run(loaded.model.get(), fixed);
+            CHECK(distance(logits, wanted) < 2e-6);
+            CHECK_EQ(stats.neurons_replaced, uint64_t{0});
+            const auto [moved, moved_stats] = run(loaded.model.get(), adapting);
+            const double error = distance(moved, wanted);
+            CHECK_MSG(error < 2e-6, "%s, strategy %u: %g", family, strategy, error);
+            CHECK(moved_stats.neurons_replaced > 0);
+            CHECK_EQ(moved_stats.neurons_active, host_stats.neurons_active);
+            CHECK_MSG(
+                moved_stats.device_neurons_active > stats.device_neurons_active * 5 / 4,
+                "%s, strategy %u: %llu and %llu of %llu",
+                family,
+                strategy,
+                static_cast<unsigned long long>(stats.device_neurons_active),
+                static_cast<unsigned long long>(moved_stats.device_neurons_active),
+                static_cast<unsigned long long>(host_stats.neurons_active)
+            );
+            // The next context goes on with them.
+            CHECK(distance(run(loaded.model.get(), adapting).first, wanted) < 2e-6);
+        }
+    }
+    const engine::File file = file_of(shape_of("llama"));
+    const engine::Model host = engine::load(file.get());
+    CHECK_ERROR(invalid_argument, "adapt_every", engine::context(host.get(), {.adapt_every = 4}));
+}
+
 void a_cancelled_step_leaves_the_sequence_as_it_was() {
     const engine::File file = file_of(shape_of("llama"));
     const Loaded loaded(file.get(), kShared);
@@ -364,6 +423,7 @@ int main() {
         return check::finish();
     }
     CHECK_RUN(every_family_is_that_of_the_host_at_any_budget);
+    CHECK_RUN(a_block_with_a_second_norm_is_that_of_the_host);
     CHECK_RUN(every_type_is_that_of_the_host);
     CHECK_RUN(every_strategy_is_that_of_the_host);
     CHECK_RUN(steps_may_change_their_size);
@@ -371,6 +431,7 @@ int main() {
     CHECK_RUN(outputs_are_those_that_were_asked_for);
     CHECK_RUN(neurons_are_counted_on_both_sides);
     CHECK_RUN(bytes_read_are_those_of_the_host_in_sum);
+    CHECK_RUN(hot_neurons_move_to_the_device);
     CHECK_RUN(a_cancelled_step_leaves_the_sequence_as_it_was);
     CHECK_RUN(contexts_keep_to_what_was_planned);
     CHECK_RUN(models_are_refused_that_cannot_be_placed);

@@ -15,6 +15,7 @@ struct TinyShape {
     std::string family = "llama";
     bool is_sparse = true;
     bool has_predictor = true;
+    bool has_second_norm = false; // as falcon 40B
     DType type = DType::f32;
     int dim = 64;
     int hidden_dim = 96;
@@ -74,6 +75,9 @@ private:
         const int dim = shape_.dim;
         const int kv_dim = dim / shape_.n_heads * shape_.n_kv_heads;
         norm(block + "attn_norm");
+        if (shape_.has_second_norm) {
+            norm(block + "attn_norm_2");
+        }
         if (is_falcon()) {
             matrix(block + "attn_qkv.weight", dim + 2 * kv_dim, dim);
         } else {

@@ -11,6 +11,8 @@ namespace powerinfer::cuda {
 
 namespace {
 
+constexpr int kMostReplaced = 64; // neurons of a layer at a time: a pause of some 10 us
+
 size_t product(int a, int b) noexcept {
     return static_cast<size_t>(a) * static_cast<size_t>(b);
 }
@@ -136,8 +138,8 @@ Normalize CudaContext::normalization(const DeviceNorm& norm) const noexcept {
 
 // ---- the step ----
 //
-// It ends, in finish_on_host or write_outputs or with an error, when the device is done: the next one
-// may write where this one was read.
+// It ends, in finish_on_host or write_outputs or with an error, when the device is done: the next
+// one may write where this one was read.
 
 void CudaContext::forward(
     Compute& compute, KvCache& cache, const Tokens& tokens, const std::atomic<bool>& cancelled
@@ -507,11 +509,26 @@ void CudaContext::count_neurons(std::vector<LayerStats>& layers) {
     clear(stream_, scratch_.fired, n * sizeof(uint32_t));
     stream_.wait();
     for (size_t i = 0; i < layers_.size(); ++i) {
-        const std::vector<int32_t>& hot = device_->placement().layers[i].neurons;
-        for (size_t row = 0; row < hot.size(); ++row) {
-            layers[i].fired[static_cast<size_t>(hot[row])] += shared_.fired[i * width + row];
+        const std::vector<int32_t>& rows = layers_[i].rows;
+        for (size_t row = 0; row < static_cast<size_t>(layers_[i].neurons.n); ++row) {
+            layers[i].fired[static_cast<size_t>(rows[row])] += shared_.fired[i * width + row];
         }
     }
+}
+
+int CudaContext::replace_neurons(int index, std::span<const float> heat) {
+    const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
+    if (layer.neurons.n == 0 || !layer.has_host_share()) {
+        return 0;
+    }
+    const std::span<const int32_t> rows(layer.rows);
+    const auto n_hot = static_cast<size_t>(layer.neurons.n);
+    const std::vector<Replacement> replacements =
+        choose_replacements(heat, rows.first(n_hot), rows.subspan(n_hot), kMostReplaced);
+    if (!replacements.empty()) {
+        device_->exchange(index, replacements);
+    }
+    return static_cast<int>(replacements.size());
 }
 
 } // namespace powerinfer::cuda

@@ -35,6 +35,7 @@ public:
     ) override;
     void write_outputs(const OutputRows& rows, Stats& stats) override;
     void count_neurons(std::vector<LayerStats>& layers) override;
+    int replace_neurons(int layer, std::span<const float> heat) override;
 
 private:
     // In the host's memory, of one layer; the device writes or reads it.

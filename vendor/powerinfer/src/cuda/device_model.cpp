@@ -5,15 +5,11 @@
 #include "weights.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
-#include <optional>
 
 namespace powerinfer::cuda {
 
 namespace {
-
-constexpr size_t kStagingBytes = size_t{16} << 20;
 
 DeviceInfo device_info(int index) {
     cudaDeviceProp properties{};
@@ -80,9 +76,8 @@ uint64_t DeviceLayer::bytes_read(const uint32_t* counters) const noexcept {
 class CudaModel::Upload {
 public:
     Upload() = default;
-    Upload(std::byte* memory, uint64_t n_bytes, const LoadProgress& progress)
-        : carver_(memory), staging_(std::in_place, kStagingBytes), stream_(std::in_place),
-          n_bytes_(n_bytes), progress_(&progress) {}
+    Upload(RowSender& sender, std::byte* memory, uint64_t n_bytes, const LoadProgress& progress)
+        : carver_(memory), sender_(&sender), n_bytes_(n_bytes), progress_(&progress) {}
 
     size_t used() const noexcept { return carver_.used(); }
 
@@ -92,25 +87,24 @@ public:
         if (w.data == nullptr || n_rows == 0) {
             return {};
         }
-        auto* body = carver_.take<std::byte>(body_bytes(w.type, n_rows, w.cols));
-        auto* scales = carver_.take<std::byte>(scales_bytes(w.type, n_rows, w.cols));
-        if (staging_.has_value()) {
-            copy_rows(body, scales, w, ids == nullptr ? nullptr : ids->data(), n_rows);
+        DeviceMatrix out;
+        out.body = carver_.take<uint8_t>(body_bytes(w.type, n_rows, w.cols));
+        out.scales = carver_.take<uint8_t>(scales_bytes(w.type, n_rows, w.cols));
+        out.type = w.type;
+        out.rows = n_rows;
+        out.cols = w.cols;
+        if (sender_ != nullptr) {
+            sender_->send(out, 0, w, ids == nullptr ? nullptr : ids->data(), n_rows);
+            report();
         }
-        return {
-            reinterpret_cast<const uint8_t*>(body),
-            reinterpret_cast<const uint8_t*>(scales),
-            w.type,
-            n_rows,
-            w.cols
-        };
+        return out;
     }
 
     template <typename T>
-    const T* vector(const T* values, size_t n) {
+    T* vector(const T* values, size_t n) {
         T* out = values == nullptr ? nullptr : carver_.take<T>(n);
-        if (out != nullptr) {
-            copy_in_pieces(out, values, n * sizeof(T));
+        if (sender_ != nullptr && out != nullptr) {
+            sender_->send(out, values, n * sizeof(T));
         }
         return out;
     }
@@ -121,7 +115,7 @@ public:
     }
 
     // The values of these neurons.
-    const float* vector_of(const float* values, const std::vector<int32_t>& ids) {
+    float* vector_of(const float* values, const std::vector<int32_t>& ids) {
         if (values == nullptr) {
             return nullptr;
         }
@@ -134,46 +128,12 @@ public:
     }
 
 private:
-    void copy_rows(
-        std::byte* body, std::byte* scales, const Matrix& w, const int32_t* ids, int n_rows
-    ) {
-        const size_t body_row = body_bytes(w.type, 1, w.cols);
-        const size_t scales_row = scales_bytes(w.type, 1, w.cols);
-        const size_t fit = kStagingBytes / (body_row + scales_row);
-        PI_CHECK(fit > 0, unsupported, "a row of %d weights is too long for a device", w.cols);
-        const int at_once = static_cast<int>(std::min(fit, static_cast<size_t>(n_rows)));
-        for (int begin = 0; begin < n_rows; begin += at_once) {
-            const int n = std::min(at_once, n_rows - begin);
-            const auto row = static_cast<size_t>(begin);
-            std::byte* scales_part = staging_->data() + static_cast<size_t>(n) * body_row;
-            split_rows(
-                staging_->data(), scales_part, w.type, w.part(ids, begin, begin + n), w.cols
-            );
-            send(body + row * body_row, staging_->data(), static_cast<size_t>(n) * body_row);
-            send(scales + row * scales_row, scales_part, static_cast<size_t>(n) * scales_row);
-            stream_->wait(); // the staging memory is written again
-        }
-    }
-
-    void copy_in_pieces(void* out, const void* from, size_t n_bytes) {
-        for (size_t at = 0; at < n_bytes; at += kStagingBytes) {
-            const size_t n = std::min(kStagingBytes, n_bytes - at);
-            std::memcpy(staging_->data(), static_cast<const std::byte*>(from) + at, n);
-            send(static_cast<std::byte*>(out) + at, staging_->data(), n);
-            stream_->wait();
-        }
-    }
-
-    void send(std::byte* to, const std::byte* from, size_t n_bytes) {
-        copy_to_device(*stream_, to, from, n_bytes);
-        done_ += n_bytes;
-        PI_CHECK((*progress_)(done_, n_bytes_), cancelled, "the load was cancelled");
+    void report() {
+        PI_CHECK((*progress_)(sender_->n_sent(), n_bytes_), cancelled, "the load was cancelled");
     }
 
     Carver carver_;
-    std::optional<PinnedMemory> staging_;
-    std::optional<OwnedStream> stream_;
-    uint64_t done_ = 0;
+    RowSender* sender_ = nullptr;
     uint64_t n_bytes_ = 0;
     const LoadProgress* progress_ = nullptr;
 };
@@ -200,12 +160,12 @@ DeviceLayer CudaModel::place_layer(Upload& upload, int index) {
 
     const std::vector<int32_t>& hot = placed.neurons;
     out.cold = others(hot, config.hidden_dim);
+    out.rows = hot;
+    out.rows.insert(out.rows.end(), out.cold.begin(), out.cold.end());
     if (placed.has_predictor && model_->strategy() == Strategy::predictor) {
-        std::vector<int32_t> order = hot;
-        order.insert(order.end(), out.cold.begin(), out.cold.end());
         out.fc1 = upload.matrix(layer.fc1);
-        out.fc2 = upload.matrix(layer.fc2, &order);
-        out.row_neurons = upload.vector(order.data(), order.size());
+        out.fc2 = upload.matrix(layer.fc2, &out.rows);
+        out.row_neurons = upload.vector(out.rows.data(), out.rows.size());
     }
     if (!hot.empty()) {
         out.neurons.n = static_cast<int>(hot.size());
@@ -269,8 +229,52 @@ CudaModel::CudaModel(
         static_cast<unsigned long long>(wanted + device_overhead())
     );
     memory_ = std::make_unique<DeviceMemory>(counting.used());
-    Upload upload(memory_->data(), counting.used(), progress);
+    sender_ = std::make_unique<RowSender>();
+    Upload upload(*sender_, memory_->data(), counting.used(), progress);
     place(upload);
+    sender_->wait();
+}
+
+void CudaModel::exchange(int index, std::span<const Replacement> replacements) {
+    const Layer& layer = model_->layer(index);
+    DeviceLayer& on_device = layers_[static_cast<size_t>(index)];
+    const DeviceNeurons& neurons = on_device.neurons;
+    const auto row_of = [&](int32_t neuron) {
+        const auto found = std::find(on_device.rows.begin(), on_device.rows.end(), neuron);
+        return static_cast<int>(found - on_device.rows.begin());
+    };
+    const auto send = [&](const DeviceMatrix& target, int row, const Matrix& w, int32_t neuron) {
+        if (target.body != nullptr) {
+            sender_->send(target, row, w, &neuron, 1);
+        }
+    };
+    for (const Replacement& pair : replacements) {
+        const int hot = row_of(pair.out);
+        const int cold = row_of(pair.in);
+        send(neurons.gate, hot, layer.gate, pair.in);
+        send(neurons.up, hot, layer.up, pair.in);
+        send(neurons.down_t, hot, layer.down_t, pair.in);
+        if (neurons.up_bias != nullptr) {
+            sender_->send(
+                const_cast<float*>(neurons.up_bias) + hot, layer.up_bias + pair.in, sizeof(float)
+            );
+        }
+        send(on_device.fc2, hot, layer.fc2, pair.in);
+        send(on_device.fc2, cold, layer.fc2, pair.out);
+        std::swap(
+            on_device.rows[static_cast<size_t>(hot)], on_device.rows[static_cast<size_t>(cold)]
+        );
+    }
+    if (on_device.row_neurons != nullptr) {
+        sender_->send(
+            const_cast<int32_t*>(on_device.row_neurons),
+            on_device.rows.data(),
+            on_device.rows.size() * sizeof(int32_t)
+        );
+    }
+    on_device.cold.assign(on_device.rows.begin() + neurons.n, on_device.rows.end());
+    std::sort(on_device.cold.begin(), on_device.cold.end());
+    sender_->wait();
 }
 
 std::unique_ptr<DeviceContext> CudaModel::make_context(

@@ -3,8 +3,10 @@
 
 #include "../carver.h"
 #include "../device.h"
+#include "../replacement.h"
 #include "handles.h"
 #include "kernels.h"
+#include "row_sender.h"
 
 #include <atomic>
 #include <memory>
@@ -38,6 +40,7 @@ struct DeviceLayer {
 
     DeviceNeurons neurons;     // the hot ones
     DeviceMatrix down;         // (dim, hidden_dim) of GGUF files, in place of neurons.down_t
+    std::vector<int32_t> rows; // the rows' neurons, hot ones first
     std::vector<int32_t> cold; // neurons of the host, ascending
 
     // Of a step that counted this.
@@ -63,6 +66,8 @@ public:
         override;
     // The context is gone.
     void release_context() noexcept { has_context_ = false; }
+    // Exchanges neurons between the two sides. For the one context, while nothing is enqueued.
+    void exchange(int layer, std::span<const Replacement> replacements);
 
     const Model& model() const noexcept { return *model_; }
     // The first layers: those whose attention is on the device.
@@ -81,6 +86,7 @@ private:
     ContextShape shape_; // that was planned
     DeviceInfo info_;
     std::unique_ptr<DeviceMemory> memory_;
+    std::unique_ptr<RowSender> sender_;
     std::vector<DeviceLayer> layers_;
     DeviceNorm output_norm_;
     DeviceMatrix output_;

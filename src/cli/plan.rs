@@ -17,7 +17,7 @@ use super::session_args::kv_type;
 const VRAM_BUDGET_HELP: &str = "GPU memory that may be used, in GiB, the GPU's own needs included \
     [default: --vram without 0.25 GiB, which are left to the display and the driver]";
 const GPU_INDEX_HELP: &str = "Places the neurons that this GPU-index file names [default: they are \
-    chosen]";
+    chosen, also where an index lies beside the model, which loads with a GPU use]";
 
 /// Arguments of `powerinfer plan`.
 #[derive(Debug, clap::Args)]

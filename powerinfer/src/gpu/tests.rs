@@ -176,6 +176,26 @@ fn an_index_beside_the_model_is_used_unless_it_cannot_be() {
 }
 
 #[test]
+fn an_index_of_another_model_is_stale_until_it_is_rewritten() {
+    let (folder, file) = (tempfile::tempdir().unwrap(), tiny());
+    let index = folder.path().join("x.gpuidx");
+    let spec = SyntheticSpec { seed: 2, ..SyntheticSpec::preset(Preset::Tiny) };
+    let other = GgufFile::from_bytes(&spec.generate_to_bytes().unwrap()).unwrap();
+    placed(&options(GpuMode::Preferred), &other, 4 * GIB).save_gpu_index(&index).unwrap();
+    let named = options(GpuMode::Preferred).index(GpuIndex::File(index.clone()));
+    let load = |options: &GpuOptions| match options.load(&file, || gpu(4 * GIB), |_| Ok(())) {
+        Ok(((), GpuState::Used(used))) => used.gpu_index,
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..2 {
+        assert_eq!(load(&named), GpuIndexState::Stale, "nobody asked to rewrite it");
+    }
+    let reset = named.clone().index(GpuIndex::Reset(Some(index)));
+    assert_eq!(load(&reset), GpuIndexState::None, "it is not even read");
+    assert_eq!(load(&named), GpuIndexState::Used);
+}
+
+#[test]
 fn statistics_choose_the_neurons() {
     let folder = tempfile::tempdir().unwrap();
     let file = tiny_in(folder.path());

@@ -122,7 +122,7 @@ impl GpuOptions {
         };
         let placement = match &self.index {
             GpuIndex::File(path) => file.place(&options.gpu_index(path))?,
-            GpuIndex::Beside => place_beside(file, options)?,
+            GpuIndex::Beside => place_beside(file, &options)?,
             GpuIndex::Reset(_) | GpuIndex::Disabled => file.place(&options)?,
         };
         if placement.info().gpu_index == GpuIndexState::Stale {
@@ -190,11 +190,11 @@ impl GpuOptions {
 }
 
 /// Uses the index beside the model, if there is one and it can be used.
-fn place_beside(file: &GgufFile, options: PlacementOptions) -> Result<Placement, Error> {
+fn place_beside(file: &GgufFile, options: &PlacementOptions) -> Result<Placement, Error> {
     let index = file.path().map(GpuIndex::path_of).filter(|path| path.is_file());
-    let Some(index) = index else { return file.place(&options) };
+    let Some(index) = index else { return file.place(options) };
     file.place(&options.clone().gpu_index(&index)).or_else(|error| {
-        let placement = file.place(&options)?;
+        let placement = file.place(options)?;
         let reason = crate::report::chain(&error);
         tracing::warn!("{}: {reason}; neurons are chosen anew", index.display());
         Ok(placement)

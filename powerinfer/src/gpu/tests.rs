@@ -27,9 +27,9 @@ fn options(mode: GpuMode) -> GpuOptions {
     GpuOptions::new(mode).session(&SessionOptions::default().context(64).batch(1))
 }
 
-fn gpu(free_bytes: u64) -> Result<DeviceInfo, CoreError> {
+fn gpu(free_bytes: u64) -> DeviceInfo {
     let (name, api) = ("ACME 7".to_owned(), "emulated".to_owned());
-    Ok(DeviceInfo { name, api, total_bytes: free_bytes, free_bytes })
+    DeviceInfo { name, api, total_bytes: free_bytes, free_bytes }
 }
 
 fn no_gpu() -> Result<DeviceInfo, CoreError> {
@@ -41,7 +41,7 @@ fn failure(kind: CoreErrorKind, message: &str) -> CoreError {
 }
 
 fn placed(options: &GpuOptions, file: &GgufFile, free_bytes: u64) -> Placement {
-    match options.decide(file, || gpu(free_bytes)).unwrap() {
+    match options.decide(file, || Ok(gpu(free_bytes))).unwrap() {
         Decision::Use(_, placement) => placement,
         other => panic!("{other:?}"),
     }
@@ -93,12 +93,12 @@ fn without_a_gpu_preferred_says_why_and_required_fails() {
 fn a_budget_for_nothing_is_a_reason_and_names_its_sizes() {
     let file = tiny();
     let small = options(GpuMode::Preferred).vram_budget(1 << 20);
-    let why = reason(small.decide(&file, || gpu(8 * GIB)).unwrap());
+    let why = reason(small.decide(&file, || Ok(gpu(8 * GIB))).unwrap());
     assert!(matches!(why, NoGpu::NothingFits { budget: 0x10_0000, .. }), "{why:?}");
     assert!(why.to_string().contains("ACME 7"), "{why}");
     let small = GpuOptions { mode: GpuMode::Required, ..small };
     assert!(matches!(
-        small.decide(&file, || gpu(8 * GIB)),
+        small.decide(&file, || Ok(gpu(8 * GIB))),
         Err(Error::GpuRequired(NoGpu::NothingFits { .. }))
     ));
     let none = options(GpuMode::Preferred).layers(0);
@@ -150,12 +150,12 @@ fn an_index_beside_the_model_is_used_unless_it_cannot_be() {
 
     // Written after a load only, and only when that is asked for.
     let load = |options: &GpuOptions| {
-        options.load(&file, || gpu(4 * GIB), |placement| Ok(placement.is_some())).unwrap()
+        options.load(&file, || Ok(gpu(4 * GIB)), |placement| Ok(placement.is_some())).unwrap()
     };
     let (is_placed, GpuState::Used(_)) = load(&part) else { panic!("not used") };
     assert!(is_placed && !index.exists());
     let reset = part.clone().index(GpuIndex::Reset(None));
-    reset.decide(&file, || gpu(4 * GIB)).unwrap();
+    reset.decide(&file, || Ok(gpu(4 * GIB))).unwrap();
     assert!(!index.exists(), "a plan writes nothing");
     load(&reset);
     assert_eq!(state(&part), GpuIndexState::Used);
@@ -166,10 +166,10 @@ fn an_index_beside_the_model_is_used_unless_it_cannot_be() {
     let smaller = part.clone().vram_budget(all - 1_200_000);
     assert_eq!(state(&smaller), GpuIndexState::None);
     let named = smaller.index(GpuIndex::File(index.clone()));
-    assert!(matches!(named.decide(&file, || gpu(4 * GIB)), Err(Error::Placement(_))));
+    assert!(matches!(named.decide(&file, || Ok(gpu(4 * GIB))), Err(Error::Placement(_))));
     std::fs::write(&index, "PWRI").unwrap();
     assert_eq!(state(&part), GpuIndexState::None);
-    assert!(part.clone().index(GpuIndex::File(index)).decide(&file, || gpu(4 * GIB)).is_err());
+    assert!(part.clone().index(GpuIndex::File(index)).decide(&file, || Ok(gpu(4 * GIB))).is_err());
 
     let nowhere = part.index(GpuIndex::Reset(None));
     assert!(nowhere.decide(&tiny(), || panic!("asked")).is_err(), "no file to write it beside");
@@ -183,7 +183,7 @@ fn an_index_of_another_model_is_stale_until_it_is_rewritten() {
     let other = GgufFile::from_bytes(&spec.generate_to_bytes().unwrap()).unwrap();
     placed(&options(GpuMode::Preferred), &other, 4 * GIB).save_gpu_index(&index).unwrap();
     let named = options(GpuMode::Preferred).index(GpuIndex::File(index.clone()));
-    let load = |options: &GpuOptions| match options.load(&file, || gpu(4 * GIB), |_| Ok(())) {
+    let load = |options: &GpuOptions| match options.load(&file, || Ok(gpu(4 * GIB)), |_| Ok(())) {
         Ok(((), GpuState::Used(used))) => used.gpu_index,
         other => panic!("{other:?}"),
     };
@@ -209,7 +209,7 @@ fn statistics_choose_the_neurons() {
     let named = beside.clone().statistics(path);
     assert!(placed(&named, &tiny(), 4 * GIB).info().has_counts);
     let missing = beside.statistics(PathBuf::from("no/such/file"));
-    let error = missing.decide(&file, || gpu(4 * GIB)).unwrap_err();
+    let error = missing.decide(&file, || Ok(gpu(4 * GIB))).unwrap_err();
     assert!(matches!(error, Error::Statistics(_)), "{error}");
     assert_eq!(
         reason(missing.decide(&file, no_gpu).unwrap()).core_kind(),
@@ -230,7 +230,7 @@ fn a_preferred_gpu_that_fails_in_the_load_leaves_all_to_the_processor() {
             if placement.is_some() { Err(error) } else { Ok(()) }
         }
     };
-    let with = |mode, kind| options(mode).load(&file, || gpu(4 * GIB), load(kind));
+    let with = |mode, kind| options(mode).load(&file, || Ok(gpu(4 * GIB)), load(kind));
     let ((), state) = with(GpuMode::Preferred, CoreErrorKind::OutOfMemory).unwrap();
     assert_eq!(state, GpuState::NotUsed { reason: "lost".to_owned() });
     assert_eq!(calls.get(), 2);
@@ -249,10 +249,10 @@ fn the_strategy_auto_stays_with_the_processor() {
         let handle = ModelHandle::load(file.handle(), settings, placement, hooks);
         handle.map_err(|source| Error::Load { model: "tiny".to_owned(), source })
     };
-    let (_, state) = options(GpuMode::Preferred).load(&file, || gpu(4 * GIB), load).unwrap();
+    let (_, state) = options(GpuMode::Preferred).load(&file, || Ok(gpu(4 * GIB)), load).unwrap();
     let GpuState::NotUsed { reason } = state else { panic!("{state:?}") };
     assert!(reason.contains("strategy auto"), "{reason}");
-    let error = options(GpuMode::Required).load(&file, || gpu(4 * GIB), load).unwrap_err();
+    let error = options(GpuMode::Required).load(&file, || Ok(gpu(4 * GIB)), load).unwrap_err();
     assert_eq!(error.core_kind(), Some(CoreErrorKind::Unsupported));
 }
 
@@ -297,7 +297,7 @@ fn a_state_reads_well_in_words_and_in_json() {
     let none = GpuState::not_used(&NoGpu::NoLayers);
     assert_eq!(json(&none)["reason"], "the number of layers for it is 0");
     let placement = placed(&options(GpuMode::Required), &tiny(), 4 * GIB);
-    let used = GpuState::used(gpu(1).unwrap(), &placement);
+    let used = GpuState::used(gpu(1), &placement);
     let told = json(&used);
     assert_eq!((&told["state"], &told["device"]), (&"used".into(), &"ACME 7".into()));
     assert_eq!((&told["neuron_share"], &told["gpu_index"]), (&1.0.into(), &"none".into()));

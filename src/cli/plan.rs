@@ -28,12 +28,6 @@ pub(super) struct Args {
     /// The model file, GGUF or PWRI.
     #[arg(short, long, value_name = "FILE")]
     model: PathBuf,
-    #[command(flatten)]
-    placement: PlacementArgs,
-    /// Memory of the GPU in GiB, which no budget may exceed [default: unknown].
-    #[arg(long, value_name = "GIB", value_parser = gib(), group = "memory")]
-    #[arg(allow_negative_numbers = true)]
-    vram: Option<u64>,
     /// Tokens that the KV cache holds [default: the trained length].
     #[arg(long, visible_alias = "ctx", value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -49,12 +43,18 @@ pub(super) struct Args {
     /// statistics.
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     active: f64,
-    /// Writes the neurons to a GPU-index file (*.generated.gpuidx) [default: none is written].
-    #[arg(long, value_name = "FILE")]
-    save_gpu_index: Option<PathBuf>,
     /// Prints one JSON object [default: off].
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    placement: PlacementArgs,
+    /// Memory of the GPU in GiB, which no budget may exceed [default: unknown].
+    #[arg(long, value_name = "GIB", value_parser = gib(), group = "memory")]
+    #[arg(allow_negative_numbers = true)]
+    vram: Option<u64>,
+    /// Writes the neurons to a GPU-index file (*.generated.gpuidx) [default: none is written].
+    #[arg(long, value_name = "FILE")]
+    save_gpu_index: Option<PathBuf>,
 }
 
 /// Plans, prints and saves.

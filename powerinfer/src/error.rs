@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ffi::{AbiMismatch, CoreError, CoreErrorKind};
+use crate::gpu::NoGpu;
 use crate::metadata::MetadataError;
 use crate::policy::PolicyError;
 use crate::sampling::SamplingError;
+use crate::statistics::StatisticsError;
 use crate::text::{ChatTemplateError, EmptyStopString, TokenizerError};
 
 /// Everything that can go wrong, by what a caller can do about it.
@@ -38,6 +40,15 @@ pub enum Error {
     /// A model cannot be placed on a GPU as asked, or a GPU index cannot be read or written.
     #[error("cannot plan the placement")]
     Placement(#[source] CoreError),
+    /// There is no GPU that can be used, or it failed.
+    #[error("the GPU cannot be used")]
+    Device(#[source] CoreError),
+    /// A GPU is required and not used.
+    #[error("a GPU is required; with `gpu: preferred` the processor would do all instead")]
+    GpuRequired(#[source] NoGpu),
+    /// Activation statistics cannot be read.
+    #[error("the activation statistics cannot be used")]
+    Statistics(#[from] StatisticsError),
     /// The metadata of the file is not what its reader needs.
     #[error("the metadata of the file cannot be used")]
     Metadata(#[from] MetadataError),
@@ -143,7 +154,9 @@ impl Error {
             | Self::OpenBytes(source)
             | Self::Session(source)
             | Self::Placement(source)
+            | Self::Device(source)
             | Self::Core(source) => Some(source.kind),
+            Self::GpuRequired(reason) => reason.core_kind(),
             Self::Cancelled => Some(CoreErrorKind::Cancelled),
             Self::ContextFull { .. } => Some(CoreErrorKind::ContextFull),
             _ => None,
@@ -155,6 +168,7 @@ impl From<CoreError> for Error {
     fn from(error: CoreError) -> Self {
         match error.kind {
             CoreErrorKind::Cancelled => Self::Cancelled,
+            CoreErrorKind::Device => Self::Device(error),
             _ => Self::Core(error),
         }
     }

@@ -26,11 +26,13 @@
 
 mod batch;
 mod cache_folder;
+mod device;
 mod dtype;
 mod error;
 #[expect(unsafe_code, reason = "the one place that calls the C ABI")]
 mod ffi;
 mod file;
+mod gpu;
 mod metadata;
 mod metrics;
 mod model;
@@ -48,10 +50,12 @@ mod text;
 mod tuning;
 
 pub use batch::{Batch, BatchToken, Output, Token};
+pub use device::{DeviceInfo, devices};
 pub use dtype::{DType, cpu_name, measure_read_bandwidth};
 pub use error::Error;
 pub use ffi::{CoreError, CoreErrorKind};
 pub use file::{FileInfo, GgufFile, TensorInfo};
+pub use gpu::{GpuIndex, GpuOptions, GpuState, GpuUse, NoGpu};
 pub use metadata::{Metadata, MetadataEntry, MetadataError, MetadataType, MetadataValue};
 pub use metrics::Metrics;
 pub use model::{Model, ModelInfo};

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::gpu::GpuState;
+
 /// Numbers of one generation. Times are seconds; a share or rate is absent where nothing was
 /// computed that it could describe.
 ///
@@ -40,4 +42,16 @@ pub struct Metrics {
     pub bytes_per_token: Option<f64>,
     /// Bytes that had to move in a second, in GB/s (1e9 bytes).
     pub gigabytes_per_second: Option<f64>,
+    /// Whether a GPU has a part of the model, and why if not.
+    pub gpu: GpuState,
+    /// Bytes allocated on the GPU for cache and scratch. Absent without one, like all that follow.
+    pub device_bytes: Option<u64>,
+    /// Share of the active neurons that are on the GPU.
+    pub hot_hit_ratio: Option<f64>,
+    /// Bytes that went between memory and GPU for a token.
+    pub bus_bytes_per_token: Option<f64>,
+    /// Time that the processor waited for the GPU.
+    pub device_wait_seconds: Option<f64>,
+    /// Time that the processor took for its share of layers whose rest is on the GPU.
+    pub host_share_seconds: Option<f64>,
 }

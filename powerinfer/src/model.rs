@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use once_cell::sync::OnceCell;
 
 use crate::batch::Token;
+use crate::device;
 use crate::error::Error;
 use crate::ffi::{CoreError, CoreErrorKind, LoadHooks, LogLevel, ModelHandle, Tuning};
 use crate::file::GgufFile;
+use crate::gpu::GpuState;
 use crate::model_options::{ModelOptions, Strategy};
 use crate::model_text;
+use crate::placement::Placement;
 use crate::report::Identity;
 use crate::session::{Session, SessionOptions};
 use crate::text::{ChatTemplate, Tokenizer};
@@ -20,7 +23,8 @@ use crate::tuning::Tuner;
 
 /// Immutable weights, ready to run. Cheap to clone, and shared between threads freely.
 ///
-/// A [`Session`] runs a model; any number of them may share one. A file whose tokenizer cannot be
+/// A [`Session`] runs a model; any number of them may share one, unless a GPU has a part of it:
+/// then there is one at a time. A file whose tokenizer cannot be
 /// built still loads: the error comes when text is asked for.
 ///
 /// # Examples
@@ -107,6 +111,10 @@ pub struct ModelInfo {
     pub repack_seconds: f64,
     /// Why nothing was copied; empty if it was.
     pub repack_reason: String,
+    /// Whether a GPU has a part of the model, and why if not.
+    pub gpu: GpuState,
+    /// Bytes of weights on the GPU.
+    pub device_bytes: u64,
 }
 
 impl Model {
@@ -125,6 +133,8 @@ impl Model {
     ///
     /// What [`GgufFile::open`] returns; [`Error::Load`] if the model is unsupported or its tensors
     /// are wrong, or memory cannot be locked; [`Error::Cancelled`] if the progress callback says so.
+    /// With a GPU: what [`GpuOptions::preview`](crate::GpuOptions::preview) returns, and
+    /// [`Error::Load`] if a required one fails.
     pub fn load_with(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self, Error> {
         let start = Instant::now();
         Self::new(GgufFile::open(path)?, options, start, Identity::default())
@@ -159,14 +169,18 @@ impl Model {
         let name = model_text::name(&file);
         let span = tracing::info_span!("load", model = name);
         let _entered = span.enter();
-        let mut progress = |done, total| options.report(done, total);
-        let hooks = LoadHooks { log: &mut forward_log, progress: &mut progress };
-        let handle = ModelHandle::load(file.handle(), options.settings(), hooks);
-        let handle = handle.map_err(|source| match source.kind {
-            CoreErrorKind::Cancelled => Error::Cancelled,
-            _ => Error::Load { model: name.clone(), source },
-        })?;
-        let info = ModelInfo::new(name, &handle);
+        let load = |placement: Option<&Placement>| {
+            let mut progress = |done, total| options.report(done, total);
+            let hooks = LoadHooks { log: &mut forward_log, progress: &mut progress };
+            let placement = placement.map(Placement::handle);
+            let handle = ModelHandle::load(file.handle(), options.settings(), placement, hooks);
+            handle.map_err(|source| match source.kind {
+                CoreErrorKind::Cancelled => Error::Cancelled,
+                _ => Error::Load { model: name.clone(), source },
+            })
+        };
+        let (handle, gpu) = options.gpu.load(&file, device::first, load)?;
+        let info = ModelInfo::new(name, gpu, &handle);
         identity.model.clone_from(&info.name);
         let load_time = start.elapsed();
         tracing::debug!(
@@ -174,6 +188,7 @@ impl Model {
             architecture = info.architecture,
             strategy = info.strategy.name(),
             weight_bytes = info.weight_bytes,
+            gpu = %info.gpu,
             "model loaded"
         );
         let inner = Inner {
@@ -193,7 +208,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`Error::Session`] if a size is out of range or there is no memory for it.
+    /// [`Error::Session`] if a size is out of range or there is no memory for it; if a GPU has a part
+    /// of the model, also for a second session and for one larger than was planned.
     pub fn session(&self, options: SessionOptions) -> Result<Session, Error> {
         Session::new(self.clone(), options)
     }
@@ -273,7 +289,7 @@ impl fmt::Debug for Model {
 }
 
 impl ModelInfo {
-    fn new(name: String, handle: &ModelHandle) -> Self {
+    fn new(name: String, gpu: GpuState, handle: &ModelHandle) -> Self {
         let raw = handle.info();
         let (architecture, activation) = handle.names();
         Self {
@@ -300,6 +316,8 @@ impl ModelInfo {
             repacked_bytes: raw.repacked_bytes,
             repack_seconds: Duration::from_nanos(raw.repack_ns).as_secs_f64(),
             repack_reason: handle.repack_reason(),
+            gpu,
+            device_bytes: raw.device_bytes,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::ffi::ModelSettings;
+use crate::gpu::GpuOptions;
 use crate::policy::Repack;
 
 /// How feed-forward layers are computed.
@@ -128,6 +129,9 @@ pub struct ModelOptions {
     /// What a predictor's score must reach; `None` takes the file's own threshold, or 0. A
     /// threshold for a model that is loaded with a strategy without predictors is an error.
     pub sparse_threshold: Option<f32>,
+    /// Whether a GPU gets a part of the model; off by default. A model with a part on a GPU can have
+    /// one session at a time.
+    pub gpu: GpuOptions,
     progress: Option<Arc<ProgressFn>>,
 }
 
@@ -164,6 +168,13 @@ impl ModelOptions {
     #[must_use]
     pub fn sparse_threshold(mut self, threshold: f32) -> Self {
         self.sparse_threshold = Some(threshold);
+        self
+    }
+
+    /// Sets what a GPU gets of the model.
+    #[must_use]
+    pub fn gpu(mut self, gpu: GpuOptions) -> Self {
+        self.gpu = gpu;
         self
     }
 
@@ -208,6 +219,7 @@ impl fmt::Debug for ModelOptions {
             .field("lock_memory", &self.lock_memory)
             .field("repack", &self.repack)
             .field("sparse_threshold", &self.sparse_threshold)
+            .field("gpu", &self.gpu)
             .field("progress", &self.progress.is_some())
             .finish()
     }

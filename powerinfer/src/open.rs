@@ -31,7 +31,7 @@ impl Model {
     }
 
     /// Loads the model of a policy with options that the policy does not have, such as a progress
-    /// callback. Where both say something, the policy wins.
+    /// callback, activation statistics or a GPU index. Where both say something, the policy wins.
     ///
     /// # Errors
     ///
@@ -53,7 +53,8 @@ impl Model {
             checksum: Some(checksum),
             policy_hash: Some(policy.hash()),
         };
-        let model = Self::new(file, &model_options(policy, options), Instant::now(), identity)?;
+        let options = model_options(policy, options, &file)?;
+        let model = Self::new(file, &options, Instant::now(), identity)?;
         warn_all(policy.check_model(&ModelFacts::of(&model)?)?);
         Ok(model)
     }
@@ -100,8 +101,21 @@ impl SessionOptions {
     /// What a policy says about sessions. Its context is that of one sequence; the cache gets room
     /// for as many as run in parallel.
     pub fn from_policy(policy: &Policy, model: &Model) -> Self {
+        Self::of_policy(policy, model.info().context_length)
+    }
+
+    /// The same before the model is loaded.
+    pub(crate) fn for_file(policy: &Policy, file: &GgufFile) -> Result<Self, Error> {
+        let meta = file.metadata();
+        let architecture = meta.string("general.architecture")?.unwrap_or_default();
+        // A file without the key is refused when it is loaded.
+        let trained = meta.u32(&format!("{architecture}.context_length"))?.unwrap_or(0);
+        Ok(Self::of_policy(policy, trained))
+    }
+
+    fn of_policy(policy: &Policy, trained: u32) -> Self {
         let runtime = &policy.runtime;
-        let text_length = runtime.context_size.unwrap_or(model.info().context_length);
+        let text_length = runtime.context_size.unwrap_or(trained);
         Self::default()
             .text_length(text_length)
             // A product that saturates is refused by the core, as it is out of range.
@@ -126,14 +140,13 @@ impl GenerateOptions {
 }
 
 impl HostInfo {
-    /// Looks at this machine and this build.
+    /// Looks at this machine.
     pub fn detect() -> Self {
         let cpus = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
             // A system that does not tell its memory cannot be said to have too little.
             memory_bytes: ffi::memory_bytes().unwrap_or(u64::MAX),
-            cuda: false,
         }
     }
 }
@@ -198,7 +211,11 @@ fn experts(file: &GgufFile) -> Result<u32, Error> {
     Ok(meta.u32(&format!("{architecture}.expert_count"))?.unwrap_or(0))
 }
 
-fn model_options(policy: &Policy, mut options: ModelOptions) -> ModelOptions {
+fn model_options(
+    policy: &Policy,
+    mut options: ModelOptions,
+    file: &GgufFile,
+) -> Result<ModelOptions, Error> {
     let sparsity = &policy.runtime.sparsity;
     if sparsity.strategy != Strategy::Default {
         options.strategy = sparsity.strategy;
@@ -209,7 +226,8 @@ fn model_options(policy: &Policy, mut options: ModelOptions) -> ModelOptions {
         Repack::Auto => options.repack,
         repack => repack,
     };
-    options
+    options.gpu = options.gpu.with_policy(policy, file)?;
+    Ok(options)
 }
 
 fn warn_all(notes: Vec<crate::policy::PolicyNote>) {

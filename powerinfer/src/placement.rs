@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::ffi::{self, CoreError, PlacementHandle, PlacementSettings, RawCounts};
 use crate::file::GgufFile;
 use crate::policy::KvType;
+use crate::session::SessionOptions;
 use crate::statistics::ActivationStatistics;
 
 /// How often each neuron was active, by layer.
@@ -108,6 +109,15 @@ impl PlacementOptions {
             active_share: 0.1,
             gpu_index: None,
         }
+    }
+
+    /// Plans for a budget in bytes and a session with such options.
+    pub fn for_session(vram_budget: u64, session: &SessionOptions) -> Self {
+        Self::new(vram_budget)
+            .context(session.context)
+            .batch(session.batch)
+            .sequences(session.sequences)
+            .kv_type(session.kv_type)
     }
 
     /// Sets the tokens that the KV cache holds.
@@ -403,6 +413,10 @@ impl Placement {
     /// [`Error::Placement`] if the model has no such layer.
     pub fn neurons(&self, layer: u32) -> Result<&[i32], Error> {
         self.handle.neurons(layer).map_err(Error::Placement)
+    }
+
+    pub(crate) fn handle(&self) -> &PlacementHandle {
+        &self.handle
     }
 
     /// Writes the neurons as a GPU-index file, `*.generated.gpuidx`, with fingerprints of the model

@@ -22,11 +22,12 @@ pub(super) enum Exit {
     DoesNotFit,
     NotSupported,
     TimedOut,
+    NoGpu,
     Interrupted,
 }
 
 /// Every way to end: its number, its name in JSON, and what it means.
-const TABLE: [(Exit, u8, &str, &str); 11] = [
+const TABLE: [(Exit, u8, &str, &str); 12] = [
     (Exit::Success, 0, "ok", "all went well, or the reader of the output went away"),
     (Exit::Failure, 1, "failure", "anything else went wrong"),
     (Exit::Usage, 2, "usage", "the arguments cannot be used"),
@@ -37,6 +38,7 @@ const TABLE: [(Exit, u8, &str, &str); 11] = [
     (Exit::DoesNotFit, 7, "does_not_fit", "the settings do not fit the model or this machine"),
     (Exit::NotSupported, 8, "not_supported", "this version cannot run the model or the settings"),
     (Exit::TimedOut, 9, "timed_out", "the time limit was reached"),
+    (Exit::NoGpu, 10, "no_gpu", "a GPU is required and cannot be used, or it failed"),
     (Exit::Interrupted, 130, "interrupted", "Ctrl-C"),
 ];
 
@@ -100,8 +102,11 @@ fn of_library(error: &Error) -> Exit {
             Kind::Format => Exit::ModelMalformed,
             Kind::Unsupported => Exit::NotSupported,
             Kind::InvalidArgument | Kind::OutOfMemory => Exit::DoesNotFit,
+            Kind::Device => Exit::NoGpu,
             _ => Exit::Failure,
         },
+        Error::GpuRequired(_) | Error::Device(_) => Exit::NoGpu,
+        Error::Session(source) if source.kind == Kind::Device => Exit::NoGpu,
         Error::Session(_)
         | Error::ContextFull { .. }
         | Error::ChatTemplate(ChatTemplateError::Missing) => Exit::DoesNotFit,
@@ -120,9 +125,7 @@ fn of_library(error: &Error) -> Exit {
 fn of_policy(error: &PolicyError) -> Exit {
     match error {
         PolicyError::ChecksumMismatch { .. } => Exit::ChecksumMismatch,
-        PolicyError::NotSupportedYet { .. } | PolicyError::BuiltWithoutCuda { .. } => {
-            Exit::NotSupported
-        }
+        PolicyError::NotSupportedYet { .. } => Exit::NotSupported,
         PolicyError::MemoryTooSmall { .. }
         | PolicyError::ContextTooLong { .. }
         | PolicyError::StrategyNeeds { .. } => Exit::DoesNotFit,

@@ -38,7 +38,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     if tokens.is_empty() {
         return Err(exit::usage("--tokens: wanted at least one token id, found none"));
     }
-    let model = args.model.load()?;
     let n = u32::try_from(tokens.len())?;
     let options = SessionOptions::default()
         .context(n)
@@ -46,7 +45,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         .threads(args.machine.threads.unwrap_or(0))
         .activation_bits(args.machine.activation_bits.unwrap_or(16))
         .kv_type(args.kv_type.unwrap_or(KvType::F32));
-    let mut session = model.session(options)?;
+    let mut session = args.model.load(&options)?.session(options)?;
     let rows = if args.batch {
         together(&mut session, &tokens)?
     } else {

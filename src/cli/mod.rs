@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod exit;
+mod gpu_args;
 mod inspect;
 mod inspect_facts;
 mod interrupt;

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use powerinfer::{Model, ModelOptions, Repack, Strategy};
+use powerinfer::{Model, ModelOptions, Repack, SessionOptions, Strategy};
 
 use super::exit;
+use super::gpu_args::{self, GpuArgs};
 
 /// How the model is loaded.
 #[derive(Debug, clap::Args)]
@@ -44,18 +45,27 @@ pub(super) struct ModelArgs {
     model: PathBuf,
     #[command(flatten)]
     load: LoadArgs,
+    #[command(flatten)]
+    gpu: GpuArgs,
 }
 
 impl ModelArgs {
-    /// Loads the model.
-    pub(super) fn load(&self) -> anyhow::Result<Model> {
-        self.load.model(&self.model)
+    /// Loads the model for one session with such options.
+    pub(super) fn load(&self, session: &SessionOptions) -> anyhow::Result<Model> {
+        self.load_or(Strategy::Default, session)
     }
 
     /// Loads the model with this strategy, unless the arguments want another.
-    pub(super) fn load_or(&self, strategy: Strategy) -> anyhow::Result<Model> {
+    pub(super) fn load_or(
+        &self,
+        strategy: Strategy,
+        session: &SessionOptions,
+    ) -> anyhow::Result<Model> {
         let strategy = self.load.strategy_or_implied()?.unwrap_or(strategy);
-        Ok(Model::load_with(&self.model, &self.load.options()?.strategy(strategy))?)
+        let options = self.load.options()?.strategy(strategy).gpu(self.gpu.options(session)?);
+        let model = Model::load_with(&self.model, &options)?;
+        gpu_args::tell(&model.info().gpu);
+        Ok(model)
     }
 
     /// The model as it lies in the file, for questions: no strategy is refused, nothing is copied.
@@ -71,11 +81,6 @@ impl ModelArgs {
 }
 
 impl LoadArgs {
-    /// Loads a model file.
-    pub(super) fn model(&self, path: &Path) -> anyhow::Result<Model> {
-        Ok(Model::load_with(path, &self.options()?)?)
-    }
-
     /// The options of the library.
     pub(super) fn options(&self) -> anyhow::Result<ModelOptions> {
         let options = ModelOptions::default()

@@ -49,10 +49,11 @@ struct Score {
 /// Measures and prints the perplexity.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let text = args.text.read()?;
-    let model = args.model.load()?;
-    let tokens = windows::tokens(&model, &text)?;
-    let plan = Plan::new(args, &model, tokens.len())?;
-    let mut session = model.session(args.windows.options(plan.window)?)?;
+    let mapped = args.model.mapped()?;
+    let tokens = windows::tokens(&mapped, &text)?;
+    let plan = Plan::new(args, &mapped, tokens.len())?;
+    let options = args.windows.options(plan.window)?;
+    let mut session = args.model.load(&options)?.session(options)?;
     let (window, n) = (plan.window, plan.n_windows);
     note(&format!("{} tokens, {n} windows of {window}", tokens.len()));
     let mut out = Out::lock();

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::builder::TypedValueParser;
 use powerinfer::{
     ActivationCounts, ActivationStatistics, GgufFile, GpuIndexState, KvType, Part, PartPlacement,
     Placement, PlacementInfo, PlacementOptions, default_vram_budget,
@@ -11,30 +10,24 @@ use powerinfer::{
 use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
+use super::gpu_args::{GIB, PlacementArgs, gib};
 use super::output::{Out, note};
 use super::session_args::kv_type;
 
-const GIB: f64 = 1_073_741_824.0;
-
-/// More than any machine has.
-const MAX_GIB: f64 = 65536.0;
+const VRAM_BUDGET_HELP: &str = "GPU memory that may be used, in GiB, the GPU's own needs included \
+    [default: --vram without 0.25 GiB, which are left to the display and the driver]";
+const GPU_INDEX_HELP: &str = "Places the neurons that this GPU-index file names [default: they are \
+    chosen, also where an index lies beside the model, which loads with a GPU use]";
 
 /// Arguments of `powerinfer plan`.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("memory").required(true).multiple(true))]
+#[command(mut_arg("vram_budget", |arg| arg.help(VRAM_BUDGET_HELP).group("memory")))]
+#[command(mut_arg("gpu_index", |arg| arg.help(GPU_INDEX_HELP)))]
 pub(super) struct Args {
     /// The model file, GGUF or PWRI.
     #[arg(short, long, value_name = "FILE")]
     model: PathBuf,
-    /// GPU memory that may be used, in GiB, the GPU's own needs included [default: --vram without
-    /// 0.25 GiB, which are left to the display and the driver].
-    #[arg(long, value_name = "GIB", value_parser = gib(), group = "memory")]
-    #[arg(allow_negative_numbers = true)]
-    vram_budget: Option<u64>,
-    /// Memory of the GPU in GiB, which no budget may exceed [default: unknown].
-    #[arg(long, value_name = "GIB", value_parser = gib(), group = "memory")]
-    #[arg(allow_negative_numbers = true)]
-    vram: Option<u64>,
     /// Tokens that the KV cache holds [default: the trained length].
     #[arg(long, visible_alias = "ctx", value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -46,24 +39,22 @@ pub(super) struct Args {
     /// Element type of the KV cache [default: f16].
     #[arg(long, value_parser = kv_type(), value_name = "TYPE")]
     kv_type: Option<KvType>,
-    /// Which neurons are needed most: a file of `powerinfer profile`, or a folder of
-    /// `activation_<layer>.pt` [default: what lies beside the model, if anything].
-    #[arg(long, value_name = "PATH")]
-    statistics: Option<PathBuf>,
     /// Share of the neurons that a token needs, for what it is expected to read, where there are no
     /// statistics.
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     active: f64,
-    /// Places the neurons that a GPU-index file (*.generated.gpuidx) names [default: they are
-    /// chosen].
-    #[arg(long, value_name = "FILE")]
-    gpu_index: Option<PathBuf>,
-    /// Writes the neurons to a GPU-index file [default: none is written].
-    #[arg(long, value_name = "FILE")]
-    save_gpu_index: Option<PathBuf>,
     /// Prints one JSON object [default: off].
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    placement: PlacementArgs,
+    /// Memory of the GPU in GiB, which no budget may exceed [default: unknown].
+    #[arg(long, value_name = "GIB", value_parser = gib(), group = "memory")]
+    #[arg(allow_negative_numbers = true)]
+    vram: Option<u64>,
+    /// Writes the neurons to a GPU-index file (*.generated.gpuidx) [default: none is written].
+    #[arg(long, value_name = "FILE")]
+    save_gpu_index: Option<PathBuf>,
 }
 
 /// Plans, prints and saves.
@@ -91,7 +82,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 impl Args {
     fn options(&self) -> anyhow::Result<PlacementOptions> {
-        let budget = match (self.vram_budget, self.vram) {
+        let budget = match (self.placement.vram_budget, self.vram) {
             (Some(budget), Some(vram)) if budget > vram => {
                 return Err(exit::usage(format!(
                     "--vram-budget of {} is more than the --vram of {}",
@@ -107,7 +98,7 @@ impl Args {
             .batch(self.batch)
             .kv_type(self.kv_type.unwrap_or_default())
             .active_share(self.active);
-        let statistics = match &self.statistics {
+        let statistics = match &self.placement.statistics {
             Some(path) => Some(ActivationStatistics::open(path)?),
             None => ActivationStatistics::open_beside(&self.model)?,
         };
@@ -115,7 +106,7 @@ impl Args {
             Some(statistics) => options.counts(ActivationCounts::from(statistics)),
             None => options,
         };
-        Ok(match &self.gpu_index {
+        Ok(match &self.placement.gpu_index {
             Some(path) => options.gpu_index(path),
             None => options,
         })
@@ -328,21 +319,4 @@ fn percent(share: f64) -> String {
 #[expect(clippy::cast_precision_loss, reason = "sizes are shown with a few digits")]
 fn as_f64(n: u64) -> f64 {
     n as f64
-}
-
-/// Reads a size in GiB as bytes.
-fn gib() -> impl TypedValueParser<Value = u64> {
-    clap::builder::StringValueParser::new().try_map(|text| {
-        let gib: f64 = text.parse().map_err(|_| "want a number of GiB".to_owned())?;
-        if !(0.0..=MAX_GIB).contains(&gib) {
-            return Err(format!("want 0 to {MAX_GIB} GiB"));
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "in range, checked above; below a byte nothing counts"
-        )]
-        let bytes = (gib * GIB) as u64;
-        Ok(bytes)
-    })
 }

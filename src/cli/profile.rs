@@ -71,10 +71,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     if text.is_empty() {
         return Err(exit::usage("the text is empty: give one with --file, or pipe it in"));
     }
-    refuse_dense(&args.model.mapped()?)?;
-    let model = args.model.load_or(Strategy::Exact)?;
-    let window = args.text.window(&model)?;
-    let mut session = model.session(args.windows.options(window)?.count_neurons(true))?;
+    let mapped = args.model.mapped()?;
+    refuse_dense(&mapped)?;
+    let window = args.text.window(&mapped)?;
+    let options = args.windows.options(window)?.count_neurons(true);
+    let model = args.model.load_or(Strategy::Exact, &options)?;
+    let mut session = model.session(options)?;
     count(args, &model, &mut session, &text, window)?;
     let statistics = session.activation_statistics()?;
     let out = args.out.clone().unwrap_or_else(|| ActivationStatistics::path_of(args.model.path()));

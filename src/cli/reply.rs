@@ -42,6 +42,9 @@ pub(super) fn print_metrics(generation: &Generation<'_>) {
     if let Some(share) = metrics.active_share {
         parts.push(format!("{:.1} % of neurons active", 100.0 * share));
     }
+    if let Some(ratio) = metrics.hot_hit_ratio {
+        parts.push(format!("{:.1} % of these on the GPU", 100.0 * ratio));
+    }
     parts.push(generation.finish_reason().map_or("failed".to_owned(), ToString::to_string));
     note(&format!("[{}]", parts.join(" | ")));
 }

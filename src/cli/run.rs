@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use powerinfer::{ChatMessage, GenerateOptions, Generation, KvType, Model, Session, Timeout};
 
 use super::exit::{self, Exit};
+use super::gpu_args::{self, GpuArgs};
 use super::interrupt::Interrupt;
 use super::model_args::LoadArgs;
 use super::prompt::PromptArgs;
@@ -38,6 +39,8 @@ pub(super) struct Args {
     pub(super) verify: bool,
     #[command(flatten)]
     pub(super) load: LoadArgs,
+    #[command(flatten)]
+    pub(super) gpu: GpuArgs,
     #[command(flatten)]
     prompt: PromptArgs,
     /// Takes the text as a question and applies the model's chat template [default: off].
@@ -108,6 +111,9 @@ fn stream(args: &Args) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let model = settings.load(args, &interrupt)?;
     let mut session = open(&model, &settings, &interrupt)?;
+    if !args.quiet {
+        gpu_args::tell(&model.info().gpu);
+    }
     let mut generation = text.start(args, &mut session)?;
     let result = reply::stream(&mut generation);
     if !args.quiet && !result.as_ref().is_err_and(super::output::is_closed_pipe) {

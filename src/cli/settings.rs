@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use powerinfer::{
-    CacheMode, GpuMode, HostInfo, Model, ModelFacts, ModelOptions, Policy, PolicyNote, Strategy,
+    CacheMode, GgufFile, GpuMode, GpuOptions, HostInfo, Model, ModelFacts, ModelOptions, Policy,
+    PolicyNote, Strategy,
 };
 
 use super::exit;
+use super::gpu_args::GIB;
 use super::interrupt::Interrupt;
 use super::run::Args;
 
@@ -66,12 +68,17 @@ impl Settings {
             if interrupt.has_come() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let options = self.with_strategy(options).repack(self.policy.runtime.repack);
-        let model = match self.source {
-            Source::Policy => return Ok(Model::open_with(&self.policy, self.cache, options)?),
-            Source::Demo => Model::from_bytes(DEMO_MODEL, &options)?,
-            Source::File => Model::load_with(self.policy.resolved_model_path()?, &options)?,
+        let gpu = args.gpu.files(GpuOptions::default());
+        let file = match self.source {
+            Source::Policy => {
+                return Ok(Model::open_with(&self.policy, self.cache, options.gpu(gpu))?);
+            }
+            Source::Demo => GgufFile::from_bytes(DEMO_MODEL)?,
+            Source::File => GgufFile::open(self.policy.resolved_model_path()?)?,
         };
         warn_all(&self.policy.check_host(&HostInfo::detect())?);
+        let gpu = gpu.with_policy(&self.policy, &file)?;
+        let model = Model::from_file(file, &options.gpu(gpu))?;
         warn_all(&self.policy.check_model(&ModelFacts::of(&model)?)?);
         Ok(model)
     }
@@ -97,7 +104,7 @@ fn start(args: &Args) -> anyhow::Result<(Source, Policy)> {
         }
         (None, Some(model)) => {
             let mut policy = Policy::new(path_text(model)?);
-            policy.runtime.gpu = GpuMode::Off; // nobody asked for one
+            policy.runtime.gpu = args.gpu.mode_or_implied().unwrap_or_else(GpuMode::of_build);
             Ok((Source::File, policy))
         }
         (None, None) => {
@@ -133,6 +140,16 @@ fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
         generation.stop.clone_from(&args.stop);
     }
     let runtime = &mut policy.runtime;
+    runtime.gpu = args.gpu.gpu.unwrap_or(runtime.gpu);
+    args.gpu.refuse_with_off(runtime.gpu)?;
+    if runtime.gpu == GpuMode::Off && args.gpu.gpu.is_some() {
+        (runtime.vram_budget_gb, runtime.gpu_layers) = (None, None); // the policy's, without use now
+    }
+    if let Some(bytes) = args.gpu.vram_budget() {
+        #[expect(clippy::cast_precision_loss, reason = "below 2^53, and divided by a power of two")]
+        let gib = bytes as f64 / GIB;
+        runtime.vram_budget_gb = Some(gib);
+    }
     runtime.threads = args.machine.threads.or(runtime.threads);
     runtime.context_size = args.ctx_size.or(runtime.context_size);
     runtime.prefill_batch = args.batch.unwrap_or(runtime.prefill_batch);

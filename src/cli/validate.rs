@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use powerinfer::{
-    CacheMode, ChecksumOutcome, GgufFile, HostInfo, Model, ModelFacts, ModelOptions, Policy,
-    PolicyNote, Repack, Session,
+    CacheMode, ChecksumOutcome, GgufFile, GpuOptions, GpuState, HostInfo, Model, ModelFacts,
+    ModelOptions, Policy, PolicyNote, Repack, Session,
 };
 use serde::Serialize;
 
@@ -110,6 +110,15 @@ impl Report {
             let kind = if info.is_sparse { "PWRI" } else { "GGUF" };
             Ok((file, format!("{kind} version {}, {} tensors", info.version, info.n_tensors)))
         })?;
+        let gpu = GpuOptions::default().with_policy(policy, &file)?;
+        let plan = self.check("GPU", || {
+            let state = gpu.preview(&file)?;
+            let detail = state.to_string();
+            Ok((state, detail))
+        })?;
+        if let GpuState::NotUsed { reason } = plan {
+            self.warnings.push(format!("GPU not used: {reason}; the processor does all"));
+        }
         let model = self.check("model", || {
             let model = Model::from_file(file, &ModelOptions::default().repack(Repack::Never))?;
             model.tokenizer()?;

@@ -84,7 +84,7 @@ fn validate_has_a_code_for_every_kind_of_failure() {
         (format!("model_path: {DEMO}\n{off}\naudit: {{checksum: \"{zeros_but_one}\"}}\n"), 5),
         (format!("model_path: {}\n{off}\n", text(&truncated)), 6),
         (format!("model_path: {DEMO}\nruntime: {{gpu: \"off\", context_size: 4096}}\n"), 7),
-        (format!("model_path: {DEMO}\nruntime: {{gpu: required}}\n"), 8),
+        (format!("model_path: {DEMO}\nruntime: {{gpu: required}}\n"), 10),
     ] {
         let policy = policy(&folder, &content);
         let output = run(&["validate", "-c", text(&policy), "--json"]);
@@ -113,7 +113,7 @@ fn the_shipped_demo_policy_is_valid() {
     assert_eq!(code(&output), 0, "{}", stdout(&output));
     let report = json(&output);
     let checks = report["checks"].as_array().unwrap();
-    assert_eq!(checks.len(), 7, "{report}");
+    assert_eq!(checks.len(), 8, "{report}");
     assert!(checks.iter().all(|check| check["status"] == "passed"), "{report}");
 }
 

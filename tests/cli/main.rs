@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "tests say what they skip")]
 
 mod failures;
+mod gpu;
 mod plan;
 mod profile;
 mod replies;

@@ -186,7 +186,7 @@ fn long_model(folder: &TempDir) -> PathBuf {
 fn a_closed_pipe_is_a_normal_end() {
     let folder = TempDir::new().unwrap();
     let model = long_model(&folder);
-    let arguments = ["-m", text(&model), "-p", "a", "--ignore-eos", "-n", "59000"];
+    let arguments = ["-m", text(&model), "-p", "a", "--ignore-eos", "-n", "59000", "--gpu", "off"];
     let mut child =
         powerinfer(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut start = [0; 5];

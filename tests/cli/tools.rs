@@ -122,6 +122,8 @@ fn bench_has_every_key() {
         "always",
         "--strategy",
         "exact",
+        "--gpu",
+        "off",
     ]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let results = json(&output);
@@ -150,6 +152,8 @@ fn bench_has_every_key() {
         ("type", "q4_0".into()),
         ("strategy", "exact".into()),
         ("repacked", cfg!(unix).into()),
+        ("gpu", serde_json::json!({"state": "off"})),
+        ("device", Value::Null),
         ("layers", serde_json::json!({"dense": 0, "exact": 2, "predictor": 0})),
         ("prompt", 8.into()),
         ("gen", 4.into()),

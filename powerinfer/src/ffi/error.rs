@@ -23,6 +23,8 @@ pub enum CoreErrorKind {
     OutOfMemory,
     /// The work was cancelled.
     Cancelled,
+    /// There is no GPU that can be used, or it failed.
+    Device,
     /// A bug in the library.
     Internal,
 }
@@ -38,6 +40,7 @@ impl CoreErrorKind {
             sys::PI_ERROR_CONTEXT_FULL => Self::ContextFull,
             sys::PI_ERROR_OUT_OF_MEMORY => Self::OutOfMemory,
             sys::PI_ERROR_CANCELLED => Self::Cancelled,
+            sys::PI_ERROR_DEVICE => Self::Device,
             _ => Self::Internal,
         }
     }

@@ -5,6 +5,7 @@
 mod auto;
 mod callbacks;
 mod context;
+mod device;
 mod dtype;
 mod error;
 mod file;
@@ -19,6 +20,7 @@ use once_cell::sync::OnceCell;
 pub(crate) use auto::{LayerPlan, Rates, StageRates, Tuning, default_threads};
 pub(crate) use callbacks::{LoadHooks, LogLevel};
 pub(crate) use context::{CancelRef, ContextHandle, ContextSettings, RawLayerStats, RawStats};
+pub(crate) use device::device_info;
 pub(crate) use dtype::{
     dequantize_row, dtype_info, measure_kernel, measure_read_bandwidth, quantize_row,
 };
@@ -84,7 +86,7 @@ unsafe trait AbiStruct {
 
 macro_rules! abi_structs {
     ($($name:ident),+ $(,)?) => {$(
-        // SAFETY: declared in powerinfer.h with integers, floats and pointers only.
+        // SAFETY: declared in powerinfer.h with integers, floats, pointers and arrays of them only.
         unsafe impl AbiStruct for powerinfer_sys::$name {
             fn set_size(&mut self, size: u32) {
                 self.struct_size = size;
@@ -98,6 +100,7 @@ abi_structs!(
     pi_meta_info,
     pi_tensor_info,
     pi_dtype_info,
+    pi_device_info,
     pi_model_options,
     pi_model_info,
     pi_context_options,

@@ -8,7 +8,7 @@ use powerinfer_sys as sys;
 
 use super::callbacks::{Parked, on_log, on_progress};
 use super::error::check;
-use super::{CoreError, FileHandle, LoadHooks, out_struct};
+use super::{CoreError, FileHandle, LoadHooks, PlacementHandle, out_struct};
 
 /// Owns a `pi_model`.
 #[derive(Debug)]
@@ -32,10 +32,12 @@ pub(crate) struct ModelSettings {
 }
 
 impl ModelHandle {
-    /// Loads a model. A panic of a hook stops the load and continues here.
+    /// Loads a model, with what a placement says on the GPU. A panic of a hook stops the load and
+    /// continues here.
     pub(crate) fn load(
         file: &FileHandle,
         settings: ModelSettings,
+        placement: Option<&PlacementHandle>,
         hooks: LoadHooks<'_>,
     ) -> Result<Self, CoreError> {
         // To the core, not a number is the default.
@@ -52,14 +54,15 @@ impl ModelHandle {
         options.lock_memory = u32::from(settings.lock_memory);
         options.repack = settings.repack;
         options.sparse_threshold = settings.sparse_threshold.unwrap_or(f32::NAN);
+        options.placement = placement.map_or(ptr::null(), PlacementHandle::as_ptr);
         options.log = Some(on_log);
         options.log_user = user;
         options.progress = Some(on_progress);
         options.progress_user = user;
 
         let mut out = ptr::null_mut();
-        // SAFETY: the file is alive, `options` and `out` outlive the call, and `user` points to
-        // `parked`, which nothing touches until the call, the last use of the callbacks, returns.
+        // SAFETY: file and placement are alive, `options` and `out` outlive the call, and `user`
+        // points to `parked`, which nothing touches until the call, the last use of the callbacks, returns.
         let error = unsafe { sys::pi_model_load(file.as_ptr(), &raw const options, &raw mut out) };
         let model = NonNull::new(out).map(Self);
         let result = check(error);

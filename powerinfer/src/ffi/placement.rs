@@ -71,7 +71,7 @@ impl PlacementHandle {
         Ok(Self(NonNull::new(out).expect("a call without error has written its result")))
     }
 
-    fn as_ptr(&self) -> *const sys::pi_placement {
+    pub(super) fn as_ptr(&self) -> *const sys::pi_placement {
         self.0.as_ptr()
     }
 

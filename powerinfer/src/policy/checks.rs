@@ -2,18 +2,16 @@
 
 use std::fmt;
 
-use super::{GpuMode, Policy, PolicyError};
+use super::{Policy, PolicyError};
 use crate::model_options::Strategy;
 
-/// What the checks need to know of the host and of this build.
+/// What the checks need to know of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostInfo {
     /// Processors that may be used.
     pub cpus: u32,
     /// Memory of the host, in bytes.
     pub memory_bytes: u64,
-    /// Whether this build can use a GPU.
-    pub cuda: bool,
 }
 
 /// What the checks need to know of a model.
@@ -37,10 +35,6 @@ pub struct ModelFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicyNote {
-    /// The GPU is preferred, but this build cannot use one: the processor does all.
-    GpuUnavailable,
-    /// The budget of GPU memory has no effect, because this build cannot use a GPU.
-    VramBudgetUnused,
     /// More threads than processors.
     MoreThreadsThanProcessors {
         /// The policy's threads.
@@ -67,12 +61,6 @@ pub enum PolicyNote {
 impl fmt::Display for PolicyNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::GpuUnavailable => f.write_str(
-                "runtime.gpu is `preferred`, but this build is without CUDA: running on the processor",
-            ),
-            Self::VramBudgetUnused => f.write_str(
-                "runtime.vram_budget_gb has no effect: this build is without CUDA",
-            ),
             Self::MoreThreadsThanProcessors { threads, cpus } => {
                 write!(f, "runtime.threads is {threads}, but the host has {cpus} processors")
             }
@@ -90,20 +78,17 @@ impl fmt::Display for PolicyNote {
 }
 
 impl Policy {
-    /// Checks the policy against the host and this build, before the model is loaded.
+    /// Checks the policy against the host, before the model is loaded; what a GPU can do is found by
+    /// [`GpuOptions::preview`](crate::GpuOptions::preview).
     ///
     /// # Errors
     ///
-    /// What [`validate`](Self::validate) returns, [`PolicyError::BuiltWithoutCuda`],
-    /// [`PolicyError::MemoryTooSmall`], [`PolicyError::NotSupportedYet`] or
-    /// [`PolicyError::NoHome`].
+    /// What [`validate`](Self::validate) returns, [`PolicyError::MemoryTooSmall`],
+    /// [`PolicyError::NotSupportedYet`] or [`PolicyError::NoHome`].
     pub fn check_host(&self, host: &HostInfo) -> Result<Vec<PolicyNote>, PolicyError> {
         self.validate()?;
         self.check_supported()?;
         let mut notes = Vec::new();
-        if !host.cuda {
-            self.check_without_cuda(&mut notes)?;
-        }
         if let Some(threads) = self.runtime.threads.filter(|&threads| threads > host.cpus) {
             notes.push(PolicyNote::MoreThreadsThanProcessors { threads, cpus: host.cpus });
         }
@@ -138,24 +123,6 @@ impl Policy {
     fn check_supported(&self) -> Result<(), PolicyError> {
         let experts = self.audit.sparsity.as_ref().and_then(|facts| facts.experts);
         refuse_experts(experts.unwrap_or(1), "audit.sparsity.experts")
-    }
-
-    fn check_without_cuda(&self, notes: &mut Vec<PolicyNote>) -> Result<(), PolicyError> {
-        let runtime = &self.runtime;
-        let refuse = |field, found| Err(PolicyError::BuiltWithoutCuda { field, found });
-        if runtime.gpu == GpuMode::Required {
-            return refuse("runtime.gpu", runtime.gpu.name().to_owned());
-        }
-        if let Some(layers) = runtime.gpu_layers.filter(|&layers| layers > 0) {
-            return refuse("runtime.gpu_layers", layers.to_string());
-        }
-        if runtime.gpu == GpuMode::Preferred {
-            notes.push(PolicyNote::GpuUnavailable);
-            if runtime.vram_budget_gb.is_some() {
-                notes.push(PolicyNote::VramBudgetUnused);
-            }
-        }
-        Ok(())
     }
 
     /// Compares the size of the model file with the memory; a missing file is the loader's concern.
@@ -198,10 +165,10 @@ fn check_strategy(strategy: Strategy, model: &ModelFacts) -> Result<(), PolicyEr
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sparsity;
+    use super::super::{GpuMode, Sparsity};
     use super::*;
 
-    const CPU: HostInfo = HostInfo { cpus: 2, memory_bytes: 1 << 30, cuda: false };
+    const CPU: HostInfo = HostInfo { cpus: 2, memory_bytes: 1 << 30 };
     const MODEL: ModelFacts = ModelFacts {
         vocab_size: 100,
         context_length: 4096,
@@ -219,37 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn the_gpu_is_refused_without_cuda_and_accepted_with() {
-        let required = policy(|p| p.runtime.gpu = GpuMode::Required);
-        let layers = policy(|p| {
-            p.runtime.gpu = GpuMode::Preferred;
-            p.runtime.gpu_layers = Some(3);
-        });
-        for (policy, field) in [(&required, "runtime.gpu"), (&layers, "runtime.gpu_layers")] {
-            let error = policy.check_host(&CPU).unwrap_err();
-            assert!(error.to_string().starts_with(field), "{error}");
-            assert!(error.to_string().contains("without CUDA"), "{error}");
-            assert_eq!(policy.check_host(&HostInfo { cuda: true, ..CPU }).unwrap(), []);
-        }
-    }
-
-    #[test]
-    fn a_preferred_gpu_is_a_note() {
-        let mut policy = policy(|p| p.runtime.gpu = GpuMode::Preferred);
-        assert_eq!(policy.check_host(&CPU).unwrap(), [PolicyNote::GpuUnavailable]);
-        policy.runtime.vram_budget_gb = Some(8.0);
-        let wanted = [PolicyNote::GpuUnavailable, PolicyNote::VramBudgetUnused];
-        assert_eq!(policy.check_host(&CPU).unwrap(), wanted);
-        assert_eq!(policy.check_host(&HostInfo { cuda: true, ..CPU }).unwrap(), []);
-    }
-
-    #[test]
     fn contradictions_about_the_gpu_are_errors_everywhere() {
         for policy in [
             policy(|p| p.runtime.gpu_layers = Some(1)),
             policy(|p| p.runtime.vram_budget_gb = Some(1.0)),
         ] {
-            let error = policy.check_host(&HostInfo { cuda: true, ..CPU }).unwrap_err();
+            let error = policy.check_host(&CPU).unwrap_err();
             assert!(error.to_string().contains("gpu: off"), "{error}");
         }
     }
@@ -268,7 +210,7 @@ mod tests {
         assert_eq!(policy.check_host(&CPU).unwrap(), wanted);
         policy.runtime.lock_memory = true;
         assert!(matches!(policy.check_host(&CPU), Err(PolicyError::MemoryTooSmall { .. })));
-        let large = HostInfo { cpus: 8, memory_bytes: 2 << 30, cuda: false };
+        let large = HostInfo { cpus: 8, memory_bytes: 2 << 30 };
         assert_eq!(policy.check_host(&large).unwrap(), []);
     }
 

@@ -138,16 +138,6 @@ pub enum PolicyError {
         /// Where it is.
         place: Option<Place>,
     },
-    /// The policy asks for the GPU, and this build cannot use one.
-    #[error(
-        "{field} is {found}, but this build is without CUDA; build with the feature `cuda`, or set `gpu: off`"
-    )]
-    BuiltWithoutCuda {
-        /// The path of the value.
-        field: &'static str,
-        /// The value.
-        found: String,
-    },
     /// The model is locked into memory that the host does not have.
     #[error(
         "runtime.lock_memory is set, but the model has {model_bytes} bytes and the host {memory_bytes}"

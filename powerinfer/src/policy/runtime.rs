@@ -11,7 +11,7 @@ use super::{Sparsity, Timeout};
 pub enum GpuMode {
     /// Without one, nothing runs.
     Required,
-    /// Used if there is one; a note says so if not.
+    /// Used if there is one that can be; a warning says why if not, and the processor does all.
     #[default]
     Preferred,
     /// Never used.
@@ -19,6 +19,11 @@ pub enum GpuMode {
 }
 
 impl GpuMode {
+    /// What is meant where nothing is said: preferred by builds for GPUs, off by others.
+    pub fn of_build() -> Self {
+        if cfg!(feature = "cuda") { Self::Preferred } else { Self::Off }
+    }
+
     /// The name used in policies.
     pub fn name(self) -> &'static str {
         match self {
@@ -79,9 +84,10 @@ pub struct Runtime {
     pub threads: Option<u32>,
     /// Whether a GPU is used.
     pub gpu: GpuMode,
-    /// Layers whose attention runs on the GPU; none lets the budget decide.
+    /// Layers whose attention runs on the GPU at most; with fewer than all, nothing else does. None
+    /// lets the budget decide.
     pub gpu_layers: Option<u32>,
-    /// GPU memory that may be used, in GiB; none takes what is free.
+    /// GPU memory that may be used, in GiB; none takes what is free, without 0.25 GiB.
     pub vram_budget_gb: Option<f64>,
     /// Sequences that are generated in parallel.
     pub batch_size: u32,
@@ -101,6 +107,18 @@ pub struct Runtime {
     pub lock_memory: bool,
     /// Whether the weights are copied into memory with large pages.
     pub repack: Repack,
+}
+
+impl Runtime {
+    /// The GPU memory that may be used, in bytes.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "below a byte nothing counts; a policy is checked to be in range"
+    )]
+    pub(crate) fn vram_budget_bytes(&self) -> Option<u64> {
+        self.vram_budget_gb.map(|gib| (gib * f64::from(1 << 30)) as u64)
+    }
 }
 
 impl Default for Runtime {

@@ -324,7 +324,7 @@ fn shipped() -> Vec<PathBuf> {
 
 #[test]
 fn every_shipped_policy_is_read_and_distinct() {
-    let host = HostInfo { cpus: 2, memory_bytes: 1 << 40, cuda: false };
+    let host = HostInfo { cpus: 2, memory_bytes: 1 << 40 };
     let mut hashes = BTreeSet::new();
     for file in shipped() {
         let policy = Policy::from_file(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));

@@ -272,7 +272,7 @@ impl Generation<'_> {
             cached: self.cached,
             completion: self.run.completion().len(),
         };
-        self.meter.finish(counts, &self.session.stats())
+        self.meter.finish(counts, &self.session.stats(), &self.session.model.info().gpu)
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::stats::Stats;
 use crate::ffi;
+use crate::gpu::GpuState;
 use crate::metrics::Metrics;
 
 /// A clock with two phases: up to the first token, and after it.
@@ -53,10 +54,11 @@ impl Meter {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "rates need no more than 52 bits")]
-    pub(super) fn finish(&self, counts: TokenCounts, stats: &Stats) -> Metrics {
+    pub(super) fn finish(&self, counts: TokenCounts, stats: &Stats, gpu: &GpuState) -> Metrics {
         let decoded = self.first_token.map(|(_, at_first)| stats.since(&at_first));
         let decoded = decoded.filter(|decoded| decoded.n_tokens > 0);
         let moved = decoded.map(|d| (d.weight_bytes_read + d.kv_bytes_read) as f64);
+        let on_device = decoded.filter(|decoded| decoded.device_bytes > 0);
         let computed = counts.prompt.saturating_sub(counts.cached);
         Metrics {
             prompt_tokens: counts.prompt as u64,
@@ -77,6 +79,12 @@ impl Meter {
             candidate_share: decoded.and_then(|d| d.candidate_share()),
             bytes_per_token: decoded.zip(moved).map(|(d, moved)| moved / d.n_tokens as f64),
             gigabytes_per_second: moved.and_then(|moved| per_second(moved / 1e9, self.decode)),
+            gpu: gpu.clone(),
+            device_bytes: Some(stats.device_bytes).filter(|&bytes| bytes > 0),
+            hot_hit_ratio: on_device.and_then(|d| d.hot_hit_ratio()),
+            bus_bytes_per_token: on_device.map(|d| d.bus_bytes as f64 / d.n_tokens as f64),
+            device_wait_seconds: on_device.map(|d| d.device_wait_time.as_secs_f64()),
+            host_share_seconds: on_device.map(|d| d.host_share_time.as_secs_f64()),
         }
     }
 }
@@ -103,20 +111,21 @@ mod tests {
         meter.step(Duration::from_secs(1), true, &stats(9, 3_000));
         meter.step(Duration::from_secs(1), false, &stats(10, 5_000));
         let counts = TokenCounts { prompt: 10, cached: 2, completion: 3 };
-        let metrics = meter.finish(counts, &stats(10, 5_000));
+        let metrics = meter.finish(counts, &stats(10, 5_000), &GpuState::Off);
         assert_eq!(metrics.total_tokens, 13);
         assert_eq!(metrics.prefill_tokens_per_second, Some(4.0));
         assert_eq!(metrics.decode_tokens_per_second, Some(1.0));
         assert_eq!(metrics.bytes_per_token, Some(2_000.0));
         assert_eq!(metrics.gigabytes_per_second, Some(2_000.0 / 1e9));
         assert_eq!(metrics.active_share, Some(0.1));
+        assert_eq!((metrics.device_bytes, metrics.hot_hit_ratio), (None, None), "without a GPU");
     }
 
     #[test]
     fn nothing_decoded_has_no_rates() {
         let meter = Meter::new(Duration::ZERO);
         let counts = TokenCounts { prompt: 3, cached: 0, completion: 0 };
-        let metrics = meter.finish(counts, &Stats::default());
+        let metrics = meter.finish(counts, &Stats::default(), &GpuState::Off);
         assert_eq!(metrics.decode_tokens_per_second, None);
         assert_eq!(metrics.time_to_first_token_seconds, None);
         assert_eq!(metrics.gigabytes_per_second, None);

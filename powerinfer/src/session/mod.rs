@@ -177,7 +177,7 @@ impl Session {
                 Some(Cause::Timeout) => self.timeout_error(),
                 Some(Cause::User) | None => Error::Cancelled,
             },
-            _ => Error::Core(error),
+            _ => error.into(),
         }
     }
 

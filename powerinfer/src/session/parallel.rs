@@ -179,7 +179,7 @@ impl Job {
             cached: 0,
             completion: self.run.completion().len(),
         };
-        self.meter.finish(counts, &session.stats())
+        self.meter.finish(counts, &session.stats(), &session.model.info().gpu)
     }
 
     /// Turns a run that has a finish reason into a completion and reports it.

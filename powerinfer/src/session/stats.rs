@@ -41,6 +41,16 @@ pub struct Stats {
     pub kv_bytes: u64,
     /// Bytes allocated beside it.
     pub scratch_bytes: u64,
+    /// Bytes allocated on the GPU for cache and scratch; 0 without one, like all that follow.
+    pub device_bytes: u64,
+    /// Of [`neurons_active`](Self::neurons_active): on the GPU.
+    pub device_neurons_active: u64,
+    /// Bytes that went between memory and GPU.
+    pub bus_bytes: u64,
+    /// Time that the processor waited for the GPU.
+    pub device_wait_time: Duration,
+    /// Time that the processor took for its share of layers whose rest is on the GPU.
+    pub host_share_time: Duration,
 }
 
 /// Counters of one layer; the fields of `pi_layer_stats`.
@@ -74,6 +84,13 @@ impl Stats {
         share(self.audit_missed, self.audit_active).map(|missed| 1.0 - missed)
     }
 
+    /// Share of the active neurons that are on the GPU; `None` without one, or before anything was
+    /// computed.
+    pub fn hot_hit_ratio(&self) -> Option<f64> {
+        let ratio = share(self.device_neurons_active, self.neurons_active);
+        ratio.filter(|_| self.device_bytes > 0)
+    }
+
     /// What was counted between `earlier` and now. Allocated sizes stay as they are.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -96,6 +113,11 @@ impl Stats {
             audit_missed: n(self.audit_missed, earlier.audit_missed),
             kv_bytes: self.kv_bytes,
             scratch_bytes: self.scratch_bytes,
+            device_bytes: self.device_bytes,
+            device_neurons_active: n(self.device_neurons_active, earlier.device_neurons_active),
+            bus_bytes: n(self.bus_bytes, earlier.bus_bytes),
+            device_wait_time: t(self.device_wait_time, earlier.device_wait_time),
+            host_share_time: t(self.host_share_time, earlier.host_share_time),
         }
     }
 }
@@ -131,6 +153,11 @@ impl From<RawStats> for Stats {
             audit_missed: raw.audit_missed,
             kv_bytes: raw.kv_bytes,
             scratch_bytes: raw.scratch_bytes,
+            device_bytes: raw.device_bytes,
+            device_neurons_active: raw.device_neurons_active,
+            bus_bytes: raw.bus_bytes,
+            device_wait_time: Duration::from_nanos(raw.device_wait_ns),
+            host_share_time: Duration::from_nanos(raw.host_share_ns),
         }
     }
 }
@@ -159,6 +186,15 @@ mod tests {
     fn shares_of_nothing_are_unknown() {
         let stats = Stats::default();
         assert_eq!((stats.active_share(), stats.predictor_recall()), (None, None));
+    }
+
+    #[test]
+    fn a_gpu_hits_the_share_of_the_active_neurons_that_it_has() {
+        let on_processor = Stats { neurons_active: 8, ..Stats::default() };
+        assert_eq!(on_processor.hot_hit_ratio(), None);
+        let then = Stats { device_bytes: 1, ..on_processor };
+        let now = Stats { neurons_active: 16, device_neurons_active: 6, ..then };
+        assert_eq!(now.since(&then).hot_hit_ratio(), Some(0.75));
     }
 
     #[test]

@@ -14,7 +14,7 @@ fn handle(spec: &SyntheticSpec) -> ModelHandle {
         repack: powerinfer_sys::PI_REPACK_NEVER,
     };
     let hooks = LoadHooks { log: &mut |_, _| (), progress: &mut |_, _| true };
-    ModelHandle::load(&file, settings, hooks).unwrap()
+    ModelHandle::load(&file, settings, None, hooks).unwrap()
 }
 
 fn model() -> ModelHandle {

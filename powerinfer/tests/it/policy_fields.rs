@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use powerinfer::{
-    Completion, Error, GenerateOptions, HostInfo, Model, Policy, PolicyError, PolicyNote, Session,
+    Completion, Error, GenerateOptions, GgufFile, GpuOptions, GpuState, Model, Policy, Session,
     Strategy,
 };
 
@@ -112,8 +112,20 @@ fn runtime(fields: &str) -> Result<Session, Error> {
     Ok(session)
 }
 
-fn is_without_cuda(fields: &str) -> bool {
-    matches!(runtime(fields), Err(Error::Policy(PolicyError::BuiltWithoutCuda { .. })))
+/// What `runtime` fields say about the GPU; what comes of it is tested where it is decided.
+fn gpu(fields: &str) -> GpuOptions {
+    let file = GgufFile::open(demo_path()).unwrap();
+    GpuOptions::default().with_policy(&policy("runtime", fields), &file).unwrap()
+}
+
+fn check_gpu() {
+    let state = |fields| runtime(fields).unwrap().model().info().gpu.clone();
+    assert_eq!(state("gpu: 'off'"), GpuState::Off);
+    if powerinfer::devices().is_err() {
+        let error = runtime("gpu: required").unwrap_err();
+        assert!(matches!(error, Error::GpuRequired(_)), "{error:?}");
+        assert!(matches!(state("gpu: preferred"), GpuState::NotUsed { .. }));
+    }
 }
 
 fn check_sparsity() {
@@ -166,13 +178,9 @@ fn check_runtime_field(field: &str) {
     let plain = || runtime("").unwrap();
     match field {
         "threads" => assert_eq!(runtime("threads: 3").unwrap().options().threads, 3),
-        "gpu" => assert!(is_without_cuda("gpu: required"), "{field}"),
-        "gpu_layers" => assert!(is_without_cuda("gpu_layers: 1"), "{field}"),
-        "vram_budget_gb" => {
-            let host = HostInfo { cuda: false, ..HostInfo::detect() };
-            let notes = policy("runtime", "vram_budget_gb: 1").check_host(&host).unwrap();
-            assert!(notes.contains(&PolicyNote::VramBudgetUnused), "{notes:?}");
-        }
+        "gpu" => check_gpu(),
+        "gpu_layers" => assert_eq!(gpu("gpu_layers: 1").layers, Some(1)),
+        "vram_budget_gb" => assert_eq!(gpu("vram_budget_gb: 2").vram_budget, Some(2 << 30)),
         "batch_size" => {
             assert!(plain().sequence_len(1).is_err(), "one sequence");
             assert_eq!(runtime("batch_size: 2").unwrap().sequence_len(1).unwrap(), 0);

@@ -12,10 +12,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use powerinfer::synthetic::{CachedModel, Preset, WeightType, Workload};
-use powerinfer::{Model, Session, SessionOptions, Strategy};
+use powerinfer::{Model, ModelOptions, SessionOptions, Strategy};
 use serde::Serialize;
 
 use super::exit::{self, Exit};
+use super::gpu_args::GpuArgs;
 use super::model_args::{LoadArgs, strategy};
 use super::output::{Out, note, write_file};
 use super::session_args::MachineArgs;
@@ -42,9 +43,16 @@ JSON keys, beside the settings:
   stages                      share and milliseconds_per_token of each part of decoding: embed,
                               attention, predictor, ffn, output, and the rest that no part counts
   load_seconds                opening, checking and mapping or copying the file
+  gpu                         state: off, used or not_used, with its reason, or what was planned
+  device                      null without a GPU; else of decoding: hot_hit_ratio, of the active
+                              neurons those on it; bus_bytes_per_token, between memory and GPU;
+                              wait_share of the time, waiting for it; host_share of the time, the
+                              processor's part of layers on it
   repacked                    whether the weights were copied into large pages
   peak_rss_bytes              largest resident memory; null where the system does not tell
   peak_anonymous_bytes        of that, what is not the file
+With a GPU, bytes_per_token counts what either side reads, and the read bandwidth is still that of \
+the processor: the roofline and the shares of it are then no limit.
 A sweep has one object in `points` for each share and strategy, without load and memory.";
 
 /// Arguments of `powerinfer bench`.
@@ -66,6 +74,8 @@ pub(super) struct Args {
     active: Option<f64>,
     #[command(flatten)]
     load: LoadArgs,
+    #[command(flatten)]
+    gpu: GpuArgs,
     #[command(flatten)]
     machine: MachineArgs,
     /// Tokens of each prompt.
@@ -134,7 +144,9 @@ fn run_single(args: &Args) -> anyhow::Result<Exit> {
         let synthetic = args.synthetic(args.active.unwrap_or(0.1));
         (synthetic_file(&synthetic)?, Some(synthetic))
     };
-    let results = single::measure(&setup, synthetic, || args.load.model(&path))?;
+    let options = args.model_options(&setup)?;
+    let load = || Ok(Model::load_with(&path, &options)?);
+    let results = single::measure(&setup, synthetic, load)?;
     let mut out = Out::lock();
     if args.json {
         out.json(&results)?;
@@ -156,7 +168,7 @@ fn run_sweep(args: &Args) -> anyhow::Result<Exit> {
         .map(|model| Ok(sweep::Subject { file: synthetic_file(&model)?, model }))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let strategies = if args.strategies.is_empty() { &STRATEGIES[..] } else { &args.strategies };
-    let sweep = sweep::measure(&setup, &subjects, strategies, &args.load.options()?)?;
+    let sweep = sweep::measure(&setup, &subjects, strategies, &args.model_options(&setup)?)?;
     let mut out = Out::lock();
     if args.json {
         out.json(&sweep)?;
@@ -171,6 +183,11 @@ fn run_sweep(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Args {
+    /// How each model is loaded.
+    fn model_options(&self, setup: &Setup) -> anyhow::Result<ModelOptions> {
+        Ok(self.load.options()?.gpu(self.gpu.options(&setup.session_options())?))
+    }
+
     /// The synthetic model with this share of its neurons active.
     fn synthetic(&self, active_share: f64) -> CachedModel {
         CachedModel {
@@ -195,14 +212,13 @@ impl Setup {
         })
     }
 
-    /// A session with room for the work.
-    fn session(&self, model: &Model) -> anyhow::Result<Session> {
-        let options = SessionOptions::default()
+    /// Sessions with room for the work.
+    fn session_options(&self) -> SessionOptions {
+        SessionOptions::default()
             .context(self.context)
             .threads(self.threads)
             .activation_bits(self.work.activation_bits)
-            .sequences(self.work.sequences);
-        Ok(model.session(options)?)
+            .sequences(self.work.sequences)
     }
 
     /// Says so where the model was not trained for texts of this length.

@@ -1,7 +1,7 @@
 //! One model in one setting, measured several times.
 
 use powerinfer::synthetic::CachedModel;
-use powerinfer::{Model, Session, Strategy};
+use powerinfer::{GpuState, Model, Session, Strategy};
 use serde::Serialize;
 
 use super::super::process_memory::ProcessMemory;
@@ -15,6 +15,7 @@ pub(super) struct Results {
     #[serde(flatten)]
     speed: Speed,
     load_seconds: f64,
+    gpu: GpuState,
     /// The weights were copied into memory with large pages.
     repacked: bool,
     /// None where the system does not tell it.
@@ -67,7 +68,7 @@ pub(super) fn measure(
     let mut is_reset = ProcessMemory::reset_peak();
     let model = load()?;
     setup.check_length(model.info().context_length);
-    let mut session = setup.session(&model)?;
+    let mut session = model.session(setup.session_options())?;
     for repeat in 0..=setup.work.repeat {
         if repeat == 0 {
             Runs::default().add(&setup.workload, &mut session)?;
@@ -83,6 +84,7 @@ pub(super) fn measure(
     Ok(Results {
         speed: runs.speed(bandwidth.spread().median),
         load_seconds: model.load_time().as_secs_f64(),
+        gpu: model.info().gpu.clone(),
         repacked: model.info().repacked_bytes > 0,
         peak_rss_bytes: peak_rss.filter(|_| is_reset),
         peak_anonymous_bytes: memory
@@ -118,6 +120,7 @@ impl Results {
                 let Layers { dense, exact, predictor } = self.layers;
                 format!("{dense} dense, {exact} exact, {predictor} predictor")
             }),
+            ("GPU", self.gpu.to_string()),
             ("machine", self.machine.processor_text()),
             ("read bandwidth", self.machine.bandwidth_text()),
         ];

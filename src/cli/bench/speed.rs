@@ -14,6 +14,32 @@ pub(super) struct Runs {
     decodes: Vec<WorkloadRun>,
 }
 
+/// What decoding did with a GPU, in the last run; keys of the JSON object.
+#[derive(Debug, Serialize)]
+pub(super) struct DeviceWork {
+    /// Of the active neurons, those on it.
+    hot_hit_ratio: f64,
+    bus_bytes_per_token: f64,
+    /// Of the time, waiting for it.
+    wait_share: f64,
+    /// Of the time, the processor's part of layers on it.
+    host_share: f64,
+}
+
+impl DeviceWork {
+    fn of(run: &WorkloadRun) -> Option<Self> {
+        let WorkloadRun { elapsed, stats, .. } = run;
+        #[expect(clippy::cast_precision_loss, reason = "shown with a few digits")]
+        let bus_bytes_per_token = stats.bus_bytes as f64 / stats.n_tokens.max(1) as f64;
+        Some(Self {
+            hot_hit_ratio: stats.hot_hit_ratio()?,
+            bus_bytes_per_token,
+            wait_share: stats.device_wait_time.div_duration_f64(*elapsed),
+            host_share: stats.host_share_time.div_duration_f64(*elapsed),
+        })
+    }
+}
+
 /// What the runs say; keys of the JSON object.
 #[derive(Debug, Serialize)]
 pub(super) struct Speed {
@@ -27,6 +53,7 @@ pub(super) struct Speed {
     pub(super) bandwidth_share: f64,
     pub(super) active_share: Option<f64>,
     candidate_share: Option<f64>,
+    device: Option<DeviceWork>,
     pub(super) stages: Stages,
 }
 
@@ -57,6 +84,7 @@ impl Runs {
             bandwidth_share: decode.median * bytes / bandwidth,
             active_share: last.and_then(|run| run.stats.active_share()),
             candidate_share: last.and_then(|run| run.stats.candidate_share()),
+            device: last.and_then(DeviceWork::of),
             stages: Stages::of(&timed, 1e3 / decode.median),
         }
     }
@@ -68,7 +96,7 @@ impl Speed {
         let rate = |median: f64, [lowest, highest]: [f64; 2]| {
             format!("{median:.2} tok/s ({lowest:.2} to {highest:.2})")
         };
-        vec![
+        let mut rows = vec![
             ("decode", rate(self.decode_tokens_per_second, self.decode_tokens_per_second_range)),
             ("prefill", rate(self.prefill_tokens_per_second, self.prefill_tokens_per_second_range)),
             ("bytes per token", format!("{:.3} MB", self.bytes_per_token / 1e6)),
@@ -77,7 +105,16 @@ impl Speed {
             ("bandwidth share", percent(self.bandwidth_share)),
             ("active neurons", optional_percent(self.active_share)),
             ("  tested", optional_percent(self.candidate_share)),
-        ]
+        ];
+        if let Some(device) = &self.device {
+            rows.extend([
+                ("  on the GPU", percent(device.hot_hit_ratio)),
+                ("bus per token", format!("{:.3} MB", device.bus_bytes_per_token / 1e6)),
+                ("waiting for GPU", percent(device.wait_share)),
+                ("host's share", percent(device.host_share)),
+            ]);
+        }
+        rows
     }
 }
 

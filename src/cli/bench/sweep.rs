@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use powerinfer::synthetic::CachedModel;
-use powerinfer::{Model, ModelOptions, Strategy};
+use powerinfer::{GpuState, Model, ModelOptions, Strategy};
 use serde::Serialize;
 
 use super::super::output::note;
@@ -41,6 +41,7 @@ pub(super) struct Sweep {
 struct Point {
     active: f64,
     strategy: &'static str,
+    gpu: GpuState,
     #[serde(flatten)]
     speed: Speed,
 }
@@ -50,6 +51,8 @@ struct Cell<'a> {
     subject: &'a Subject,
     strategy: Strategy,
     runs: Runs,
+    /// In the last run.
+    gpu: GpuState,
 }
 
 /// Measures every subject with every strategy once a round, so that what the machine does
@@ -64,7 +67,12 @@ pub(super) fn measure(
     let mut cells: Vec<Cell<'_>> = subjects
         .iter()
         .flat_map(|subject| strategies.iter().map(move |strategy| (subject, *strategy)))
-        .map(|(subject, strategy)| Cell { subject, strategy, runs: Runs::default() })
+        .map(|(subject, strategy)| Cell {
+            subject,
+            strategy,
+            runs: Runs::default(),
+            gpu: GpuState::default(),
+        })
         .collect();
     let model = subjects[0].model;
     setup.check_length(model.spec().shape.context_length);
@@ -92,7 +100,8 @@ impl Cell<'_> {
     fn run(&mut self, setup: &Setup, options: &ModelOptions) -> anyhow::Result<()> {
         let options = options.clone().strategy(self.strategy);
         let model = Model::load_with(&self.subject.file, &options)?;
-        let mut session = setup.session(&model)?;
+        let mut session = model.session(setup.session_options())?;
+        self.gpu = model.info().gpu.clone();
         Runs::default().add(&setup.workload, &mut session)?;
         self.runs.add(&setup.workload, &mut session)
     }
@@ -101,6 +110,7 @@ impl Cell<'_> {
         Point {
             active: self.subject.model.active_share,
             strategy: self.strategy.name(),
+            gpu: self.gpu.clone(),
             speed: self.runs.speed(bandwidth),
         }
     }
@@ -110,9 +120,11 @@ impl Sweep {
     /// The table for people.
     pub(super) fn to_text(&self) -> String {
         let mut text = format!(
-            "{:<18} {}\n{:<18} {}\n{:<18} {}\n\n",
+            "{:<18} {}\n{:<18} {}\n{:<18} {}\n{:<18} {}\n\n",
             "model",
             self.model_text(),
+            "GPU",
+            self.points.first().map_or_else(String::new, |point| point.gpu.to_string()),
             "machine",
             self.machine.processor_text(),
             "read bandwidth",

@@ -34,7 +34,7 @@ constexpr double kMiB = 1 << 20;
 // How much is measured. The emulated device has no speed: there the program only has to work.
 struct Effort {
     size_t copied_bytes;
-    size_t rotated_caches; // of the size of the device's second cache
+    double rotated_caches; // of the size of the device's second cache
     int n_passes;
     int n_positions[2];
     size_t n_steps;
@@ -165,7 +165,7 @@ public:
         : shape_(shape), n_tokens_(n_tokens), x_(*this, shape.dim), hidden_(*this, shape.rank) {
         cudaDeviceProp properties;
         cuda::check(cudaGetDeviceProperties(&properties, 0), "asking the device");
-        rotated_bytes_ = effort().rotated_caches * static_cast<size_t>(properties.l2CacheSize);
+        rotated_bytes_ = effort().rotated_caches * properties.l2CacheSize;
     }
 
     void run() {
@@ -210,17 +210,18 @@ private:
         Array<BlockScale> blocks;
     };
 
-    size_t n_copies(size_t n_bytes) const {
-        return std::clamp<size_t>(rotated_bytes_ / n_bytes + 1, 2, 256);
+    // Of what is read in parts of so many bytes.
+    size_t n_copies(double n_bytes) const {
+        return std::clamp<size_t>(static_cast<size_t>(rotated_bytes_ / n_bytes) + 1, 2, 256);
     }
 
     // Random q4_0 rows, copy after copy; products with an input of deviation 1 have deviation 1.
     class Matrices {
     public:
-        Matrices(const Kernels& kernels, int rows, int cols)
+        Matrices(const Kernels& kernels, int rows, int cols, double read_share = 1)
             : rows_(rows), cols_(cols), body_(cuda::body_bytes(DType::q4_0, rows, cols)),
               scales_(cuda::scales_bytes(DType::q4_0, rows, cols)),
-              n_(kernels.n_copies(body_ + scales_)), memory_(n_ * (body_ + aligned_scales())) {
+              n_(kernels.n_copies(read_share * bytes())), memory_(n_ * (body_ + aligned_scales())) {
             const PinnedMemory staging(body_ + scales_);
             auto* words = reinterpret_cast<uint64_t*>(staging.data());
             for (size_t i = 0; i < body_ / sizeof *words; ++i) {
@@ -376,8 +377,8 @@ private:
         const Array<float> coef(ones);
         const Array<uint32_t> counters(kLayerCounters);
         {
-            const Matrices gate(*this, n, shape_.dim);
-            const Matrices up(*this, n, shape_.dim);
+            const Matrices gate(*this, n, shape_.dim, share);
+            const Matrices up(*this, n, shape_.dim, share);
             measure("weigh" + suffix, 2 * share * gate.bytes(), gate.n(), [&](size_t i) {
                 DeviceNeurons neurons;
                 neurons.gate = gate[i];
@@ -395,7 +396,7 @@ private:
             });
         }
         const Array<float> down_coef(ones);
-        const Matrices down(*this, n, shape_.dim);
+        const Matrices down(*this, n, shape_.dim, share);
         const Array<float> out(at(n_tokens_) * at(shape_.dim));
         const Array<float> partial(kDownParts * out.size());
         const Array<uint32_t> arrived(at(n_tokens_ * ceil_div(shape_.dim, kDownColumns)));
@@ -431,7 +432,7 @@ private:
         const size_t plane = at(n_tokens_) * at(n_pages) *
                              static_cast<size_t>(row_bytes(DType::f16, heads.kv_dim())) *
                              kPageTokens;
-        const size_t n = n_copies(2 * plane);
+        const size_t n = n_copies(2.0 * static_cast<double>(plane));
         const DeviceMemory memory(n * 2 * plane); // zeros: the time does not depend on values
         const Array<int32_t> positions(std::vector<int32_t>(at(n_tokens_), n_positions - 1));
         const Array<int32_t> sequences(counting(n_tokens_));
@@ -489,7 +490,7 @@ private:
 
     ModelShape shape_;
     int n_tokens_;
-    size_t rotated_bytes_ = 0;
+    double rotated_bytes_ = 0;
     OwnedStream stream_;
     Input x_;
     Input hidden_;
@@ -707,9 +708,10 @@ int main(int argc, char** argv) {
     try {
         const DeviceInfo device = list_devices().front();
         std::printf(
-            "%s (%s), %.0f MiB\n",
+            "%s (%s), %.0f of %.0f MiB free\n",
             device.name.c_str(),
             device.api,
+            static_cast<double>(device.free_bytes) / kMiB,
             static_cast<double>(device.total_bytes) / kMiB
         );
         for (const std::string& part : parts) {

@@ -22,7 +22,7 @@ die() {
 
 # part what result seconds
 row() {
-    printf '%-9s %-38s %-14s %4s s\n' "$@" | tee -a "$table" >&2
+    printf '%-9s %-46s %-9s %4s s\n' "$@" | tee -a "$table" >&2
 }
 
 # status log: what to say of a program that ended.

@@ -44,7 +44,7 @@ cuda_compiles() {
         -DPOWERINFER_TESTS=ON -DPOWERINFER_WERROR=ON \
         -DCMAKE_CUDA_ARCHITECTURES="$POWERINFER_CUDA_ARCHS" >/dev/null
     "${CMAKE:-cmake}" --build "$build" --parallel "$(getconf _NPROCESSORS_ONLN)" \
-        --target "${programs[@]}"
+        --target "${programs[@]}" cuda_bench
     for program in "${programs[@]}"; do
         "$build/$program"
     done

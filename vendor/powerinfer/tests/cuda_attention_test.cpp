@@ -4,6 +4,7 @@
 #include "cuda/kernels.h"
 #include "half.h"
 #include "kv_cache.h"
+#include "test_device.h"
 #include "twin.h"
 
 #include <algorithm>
@@ -31,24 +32,6 @@ struct Token {
     int position;
 };
 
-constexpr int kWays = 3;
-
-// Every order of threads and blocks, the last on two processors.
-void choose_way(int way) {
-    using emu::Order;
-    emu::config().order = way == 0 ? Order::Forward : way == 1 ? Order::Reverse : Order::Shuffle;
-    emu::config().threads = way == 2 ? 2 : 1;
-}
-
-template <typename F>
-void in_all_orders(F&& test) {
-    for (int way = 0; way < kWays; ++way) {
-        choose_way(way);
-        test();
-    }
-    choose_way(0);
-}
-
 // A cache whose pages lie in random order, and the tokens of a step. All memory is exactly as long
 // as it must be; pages that no token reaches are not in the lists.
 struct Step {
@@ -57,13 +40,13 @@ struct Step {
     int n_ctx;
     std::vector<Token> tokens;
 
-    std::vector<int32_t> positions;
-    std::vector<int32_t> sequences;
-    std::vector<int32_t> pages;
-    std::vector<uint8_t> keys;
-    std::vector<uint8_t> values;
-    std::vector<float> rotation;
-    std::vector<float> q;
+    device::vector<int32_t> positions;
+    device::vector<int32_t> sequences;
+    device::vector<int32_t> pages;
+    device::vector<uint8_t> keys;
+    device::vector<uint8_t> values;
+    device::vector<float> rotation;
+    device::vector<float> q;
 
     Step(Heads shape, DType dtype, int context, std::vector<Token> list, twin::Random& random)
         : heads(shape), type(dtype), n_ctx(context), tokens(std::move(list)) {
@@ -91,7 +74,7 @@ struct Step {
         const size_t n_bytes = at(n_pages) * kPageTokens * row_bytes(type, heads.kv_dim());
         keys.assign(n_bytes, 0xff); // NaN
         values.assign(n_bytes, 0xff);
-        q = random.normals(tokens.size() * at(heads.dim()));
+        q = device::copy(random.normals(tokens.size() * at(heads.dim())));
         for (const Token& token : tokens) {
             for (int i = 0; i < heads.head_dim / 2; ++i) {
                 const double angle = token.position * std::pow(10000.0, -2.0 * i / heads.head_dim);
@@ -118,12 +101,12 @@ struct Step {
         return longest;
     }
 
-    uint8_t* row(std::vector<uint8_t>& rows, int sequence, int position) {
+    uint8_t* row(device::vector<uint8_t>& rows, int sequence, int position) {
         const int32_t number = page(sequence, position / kPageTokens);
         const size_t index = at(number) * kPageTokens + at(position % kPageTokens);
         return rows.data() + index * row_bytes(type, heads.kv_dim());
     }
-    void set(std::vector<uint8_t>& rows, int sequence, int position, int column, float value) {
+    void set(device::vector<uint8_t>& rows, int sequence, int position, int column, float value) {
         uint8_t* p = row(rows, sequence, position) + row_bytes(type, column);
         const uint16_t half = f32_to_f16(value);
         std::memcpy(
@@ -132,7 +115,7 @@ struct Step {
             at(static_cast<int>(row_bytes(type, 1)))
         );
     }
-    double get(std::vector<uint8_t>& rows, int sequence, int position, int column) {
+    double get(device::vector<uint8_t>& rows, int sequence, int position, int column) {
         return twin::weight(type, row(rows, sequence, position), column).value();
     }
 
@@ -161,10 +144,10 @@ struct Step {
     }
 
     struct Output {
-        std::vector<float> out;
-        std::vector<int8_t> low;
-        std::vector<int8_t> high;
-        std::vector<cuda::BlockScale> blocks;
+        device::vector<float> out;
+        device::vector<int8_t> low;
+        device::vector<int8_t> high;
+        device::vector<cuda::BlockScale> blocks;
     };
 
     Output attend(int begin, int count, int max_step) {
@@ -178,7 +161,7 @@ struct Step {
             result.blocks.resize(n_values / 32);
             packed = {result.low.data(), result.high.data(), result.blocks.data()};
         }
-        std::vector<float> scratch(
+        device::vector<float> scratch(
             cuda::attention_scratch(heads.n_heads, heads.head_dim, count, n_ctx), std::nanf("")
         );
         cuda::attend(
@@ -193,12 +176,12 @@ struct Step {
             max_step,
             scratch.data()
         );
-        cuda::check(cudaStreamSynchronize(nullptr), "attention");
+        device::wait();
         return result;
     }
 
     // What attend() should give, and how large an error to allow.
-    void check_values(const std::vector<float>& out, const char* name) {
+    void check_values(std::span<const float> out, const char* name) {
         const int group = heads.n_heads / heads.n_kv_heads;
         const double scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim));
         double worst = 0;
@@ -315,7 +298,7 @@ void rotate_pair(Rope rope, int head_dim, const float* rotation, double* head) {
     }
 }
 
-std::vector<double> rotated(const Step& step, const std::vector<float>& x, int n_heads) {
+std::vector<double> rotated(const Step& step, std::span<const float> x, int n_heads) {
     std::vector<double> result(x.begin(), x.end());
     const int dim = step.heads.head_dim;
     for (int t = 0; t < step.n() && step.heads.rope != Rope::none; ++t) {
@@ -336,7 +319,7 @@ bool is_near(double found, double wanted, double size) {
     return std::abs(found - wanted) <= size * 0x1p-22;
 }
 
-void check_rows(Step& step, const std::vector<float>& k, const std::vector<float>& v) {
+void check_rows(Step& step, std::span<const float> k, std::span<const float> v) {
     const int kv_dim = step.heads.kv_dim();
     const bool turns = step.heads.rope != Rope::none;
     const std::vector<double> wanted = rotated(step, k, step.heads.n_kv_heads);
@@ -382,11 +365,12 @@ void keys_and_values_reach_their_rows() {
                     }
                     const Step fresh(heads, type, 100, tokens, random);
                     const size_t n_kv = at(n) * at(heads.kv_dim());
-                    const std::vector<float> k =
-                        rope == Rope::none ? values_to_store(n_kv, random) : random.normals(n_kv);
-                    const std::vector<float> v = values_to_store(n_kv, random);
+                    const device::vector<float> k = device::copy(
+                        rope == Rope::none ? values_to_store(n_kv, random) : random.normals(n_kv)
+                    );
+                    const device::vector<float> v = device::copy(values_to_store(n_kv, random));
                     const std::vector<double> wanted = rotated(fresh, fresh.q, heads.n_heads);
-                    in_all_orders([&] {
+                    device::in_all_orders([&] {
                         Step step = fresh;
                         cuda::rotate_and_store(
                             nullptr,
@@ -397,7 +381,7 @@ void keys_and_values_reach_their_rows() {
                             step.device_tokens(0, n),
                             heads
                         );
-                        cuda::check(cudaStreamSynchronize(nullptr), "rotation");
+                        device::wait();
                         check_rows(step, k, v);
                         for (size_t i = 0; i < step.q.size(); ++i) {
                             CHECK(is_near(static_cast<double>(step.q[i]), wanted[i], 10));
@@ -483,7 +467,9 @@ void bits_depend_on_the_token_alone() {
             Step step(heads, type, 768, tokens, random);
             step.fill(random);
             std::vector<Step::Output> results;
-            in_all_orders([&] { results.push_back(step.attend(0, step.n(), cpu::max_step(8))); });
+            device::in_all_orders([&] {
+                results.push_back(step.attend(0, step.n(), cpu::max_step(8)));
+            });
             step.check_values(results[0].out, name_of(shape, type, 768).c_str());
             step.check_packed(results[0], 8, name_of(shape, type, 768).c_str());
             for (const Step::Output& other : results) {
@@ -598,6 +584,9 @@ void infinite_and_undefined_scores() {
 } // namespace
 
 int main() {
+    if (!device::is_available()) {
+        return check::finish();
+    }
     CHECK_RUN(keys_and_values_reach_their_rows);
     CHECK_RUN(attention_is_that_of_a_plain_loop);
     CHECK_RUN(bits_depend_on_the_token_alone);

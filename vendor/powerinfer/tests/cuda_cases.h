@@ -1,12 +1,10 @@
-// What the tests of kernels that multiply share: weights and activations as a device has them, and
-// the orders that the emulator can run threads in.
+// What the tests of kernels share: weights and activations as a device has them.
 #pragma once
 
 #include "cuda/kernels.h"
 #include "cuda/weights.h"
 #include "op_cases.h"
-
-#include <vector>
+#include "test_device.h"
 
 namespace cuda_cases {
 
@@ -34,15 +32,15 @@ public:
     }
 
     DeviceMatrix view() const { return {body_.data(), scales_.data(), type_, n_rows_, dim_}; }
-    const std::vector<uint8_t>& body() const { return body_; }
-    const std::vector<uint8_t>& scales() const { return scales_; }
+    const device::vector<uint8_t>& body() const { return body_; }
+    const device::vector<uint8_t>& scales() const { return scales_; }
 
 private:
     DType type_;
     int n_rows_;
     int dim_;
-    std::vector<uint8_t> body_;
-    std::vector<uint8_t> scales_;
+    device::vector<uint8_t> body_;
+    device::vector<uint8_t> scales_;
 };
 
 // Room for rounded activations of n elements.
@@ -51,16 +49,17 @@ struct PackedRoom {
 
     Packed view() { return {low.data(), high.data(), blocks.data()}; }
 
-    std::vector<int8_t> low;
-    std::vector<int8_t> high;
-    std::vector<BlockScale> blocks;
+    device::vector<int8_t> low;
+    device::vector<int8_t> high;
+    device::vector<BlockScale> blocks;
 };
 
 // Inputs for both kinds of weights; packed where dim allows it.
 class Tokens {
 public:
     explicit Tokens(const op_cases::Inputs& in)
-        : n_tokens_(in.n_tokens), dim_(in.dim), f32_(in.f32), packed_(32 * in.blocks.size()) {
+        : n_tokens_(in.n_tokens), dim_(in.dim), f32_(device::copy(in.f32)),
+          packed_(32 * in.blocks.size()) {
         for (size_t b = 0; b < in.blocks.size(); ++b) {
             BlockScale& block = packed_.blocks[b];
             block = {in.blocks[b].scale, {0, 0}, 0};
@@ -79,22 +78,8 @@ public:
 private:
     int n_tokens_;
     int dim_;
-    std::vector<float> f32_;
+    device::vector<float> f32_;
     PackedRoom packed_;
 };
-
-// Runs a test with threads and blocks in three orders, and blocks on one and two processors.
-template <typename F>
-void in_all_orders(F&& test) {
-    for (const auto order : {emu::Order::Forward, emu::Order::Reverse, emu::Order::Shuffle}) {
-        for (const unsigned threads : {1u, 2u}) {
-            emu::config().order = order;
-            emu::config().threads = threads;
-            test();
-        }
-    }
-    emu::config().order = emu::Order::Forward;
-    emu::config().threads = 1;
-}
 
 } // namespace cuda_cases

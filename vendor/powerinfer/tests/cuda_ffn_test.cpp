@@ -6,22 +6,18 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace {
 
 using namespace powerinfer;
 using namespace powerinfer::cuda;
-using cuda_cases::in_all_orders;
 using op_cases::Inputs;
 using op_cases::same_bits;
 using twin::Random;
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-void finish() {
-    cuda::check(cudaDeviceSynchronize(), "the kernels of a test");
-}
 
 size_t at(int i) {
     return static_cast<size_t>(i);
@@ -67,9 +63,9 @@ struct Lists {
     int n;
     std::vector<uint32_t> bits; // (n,) of tokens
     bool is_null = false;
-    std::vector<int32_t> counts;
-    std::vector<int32_t> rows;
-    std::vector<uint32_t> needed;
+    device::vector<int32_t> counts;
+    device::vector<int32_t> rows;
+    device::vector<uint32_t> needed;
 
     Lists(std::vector<uint32_t> tokens, bool null)
         : n(static_cast<int>(tokens.size())), bits(std::move(tokens)), is_null(null) {
@@ -135,7 +131,7 @@ struct WeighCase {
 struct Neurons {
     std::optional<Matrix> gate;
     Matrix up;
-    std::vector<float> bias;
+    device::vector<float> bias;
 
     DeviceNeurons view() const {
         DeviceNeurons neurons;
@@ -153,9 +149,9 @@ struct Neurons {
 const std::vector<uint32_t> kCountersBefore = {1000, 2000, 3000, 4000};
 
 struct Weighed {
-    std::vector<float> coef;
-    std::vector<uint32_t> counters = kCountersBefore;
-    std::vector<uint32_t> fired;
+    device::vector<float> coef;
+    device::vector<uint32_t> counters = device::copy(kCountersBefore);
+    device::vector<uint32_t> fired;
 
     bool operator==(const Weighed& other) const {
         return same_bits(coef, other.coef) && counters == other.counters && fired == other.fired;
@@ -184,7 +180,7 @@ Weighed weigh(
         rule,
         counters
     );
-    finish();
+    device::wait();
     return result;
 }
 
@@ -245,7 +241,7 @@ void check_coefs(
     const Weighed& is
 ) {
     std::vector<uint32_t> counters = kCountersBefore;
-    std::vector<uint32_t> fired(at(c.n), 7);
+    device::vector<uint32_t> fired(at(c.n), 7);
     for (int t = 0; t < c.n_tokens; ++t) {
         for (int i = 0; i < c.n; ++i) {
             const float coef = is.coef[at(t) * at(c.n) + at(i)];
@@ -283,7 +279,7 @@ void check_coefs(
         counters[cuda::kTested] += is_tested ? 1 : 0;
         counters[cuda::kRead] += is_tested && (c.rule.reads_all || fired[at(i)] > 7) ? 1 : 0;
     }
-    CHECK(is.counters == counters);
+    CHECK(is.counters == device::copy(counters));
     CHECK(is.fired == fired);
 }
 
@@ -292,7 +288,7 @@ void check_weigh(const WeighCase& c, Random& random, bool thorough) {
     if (c.is_gated) {
         neurons.gate.emplace(c.gate, c.n, c.dim, random);
     } else if (c.n % 2 == 0) {
-        neurons.bias = random.normals(at(c.n));
+        neurons.bias = device::copy(random.normals(at(c.n)));
     }
     DeviceInputs x(random.normals(at(c.n_tokens) * at(c.dim)), c.n_tokens, c.dim);
     Lists lists = make_lists(c.kind, c.n, c.n_tokens, random);
@@ -307,9 +303,9 @@ void check_weigh(const WeighCase& c, Random& random, bool thorough) {
     if (!thorough) {
         return;
     }
-    in_all_orders([&] { CHECK(weigh(neurons, x, lists, c.rule) == first); });
+    device::in_all_orders([&] { CHECK(weigh(neurons, x, lists, c.rule) == first); });
     Weighed uncounted = weigh(neurons, x, lists, c.rule, false);
-    CHECK(uncounted.fired == std::vector<uint32_t>(at(c.n), 7));
+    CHECK(uncounted.fired == device::vector<uint32_t>(at(c.n), 7));
     CHECK(uncounted.counters == first.counters);
     for (int t = 0; t < c.n_tokens; ++t) {
         DeviceInputs own_x = x.token(t);
@@ -419,8 +415,8 @@ void rows_of_zeros_are_not_multiplied() {
             reinterpret_cast<const uint8_t*>(16), reinterpret_cast<const uint8_t*>(16), up, 64, 64
         };
         view.n = 64;
-        std::vector<float> coef(at(9) * 64, kUntouched);
-        uint32_t counters[cuda::kLayerCounters] = {};
+        device::vector<float> coef(at(9) * 64, kUntouched);
+        device::vector<uint32_t> counters(cuda::kLayerCounters);
         cuda::weigh(
             nullptr,
             coef.data(),
@@ -428,9 +424,9 @@ void rows_of_zeros_are_not_multiplied() {
             x.tokens.view(),
             nullptr,
             {Activation::relu, 1e9f, false},
-            {counters, nullptr}
+            {counters.data(), nullptr}
         );
-        finish();
+        device::wait();
         CHECK(std::all_of(coef.begin(), coef.end(), [](float value) { return value == 0.0f; }));
         CHECK_EQ(counters[cuda::kActive], 0u);
         CHECK_EQ(counters[cuda::kCandidate], 9u * 64u);
@@ -444,17 +440,17 @@ void rows_of_zeros_are_not_multiplied() {
 struct Down {
     Matrix w;
     int n_tokens;
-    std::vector<float> x;
-    std::vector<float> coef; // NaN where no token needs the neuron
-    std::vector<float> bias; // or empty
+    device::vector<float> x;
+    device::vector<float> coef; // NaN where no token needs the neuron
+    device::vector<float> bias; // or empty
 };
 
-std::vector<float> project(const Down& down, Lists& lists) {
+device::vector<float> project(const Down& down, Lists& lists) {
     const auto dim = at(down.w.dim);
     const auto n_tokens = at(down.n_tokens);
-    std::vector<float> x = down.x;
-    std::vector<float> partial(at(kDownParts) * n_tokens * dim, kNaN);
-    std::vector<uint32_t> arrived(n_tokens * ((dim + 255) / 256), 0);
+    device::vector<float> x = down.x;
+    device::vector<float> partial(at(kDownParts) * n_tokens * dim, kNaN);
+    device::vector<uint32_t> arrived(n_tokens * ((dim + 255) / 256), 0);
     DeviceNeurons neurons;
     neurons.down_t = down.w.weights.view();
     neurons.n = down.w.n_rows;
@@ -470,17 +466,21 @@ std::vector<float> project(const Down& down, Lists& lists) {
         partial.data(),
         arrived.data()
     );
-    finish();
+    device::wait();
     CHECK(std::all_of(arrived.begin(), arrived.end(), [](uint32_t n) { return n == 0; }));
     return x;
 }
 
 Down make_down(DType type, int n, int dim, int n_tokens, const Lists& lists, Random& random) {
     Down down = {
-        Matrix(type, n, dim, random), n_tokens, random.normals(at(n_tokens) * at(dim)), {}, {}
+        Matrix(type, n, dim, random),
+        n_tokens,
+        device::copy(random.normals(at(n_tokens) * at(dim))),
+        {},
+        {}
     };
     if (n % 2 == 0) {
-        down.bias = random.normals(at(dim));
+        down.bias = device::copy(random.normals(at(dim)));
     }
     down.coef.resize(at(n_tokens) * at(n));
     for (int t = 0; t < n_tokens; ++t) {
@@ -504,7 +504,7 @@ Down token_of(const Down& down, int t) {
     return own;
 }
 
-void check_sums(const Down& down, const Lists& lists, const std::vector<float>& is) {
+void check_sums(const Down& down, const Lists& lists, std::span<const float> is) {
     const int dim = down.w.dim;
     const int n = down.w.n_rows;
     for (int t = 0; t < down.n_tokens; ++t) {
@@ -547,12 +547,12 @@ void check_down(
 ) {
     Lists lists = make_lists(kind, n, n_tokens, random);
     const Down down = make_down(type, n, dim, n_tokens, lists, random);
-    const std::vector<float> first = project(down, lists);
+    const device::vector<float> first = project(down, lists);
     check_sums(down, lists, first);
     if (!thorough) {
         return;
     }
-    in_all_orders([&] { CHECK(same_bits(project(down, lists), first)); });
+    device::in_all_orders([&] { CHECK(same_bits(project(down, lists), first)); });
     for (int t = 0; t < n_tokens; ++t) {
         const auto begin = first.begin() + static_cast<std::ptrdiff_t>(t) * dim;
         const std::vector<float> beside(begin, begin + dim);
@@ -624,14 +624,14 @@ void a_term_is_that_of_the_cpu() {
         for (const int dim : op_cases::sizes_of(type)) {
             const op_cases::Matrix m = op_cases::extreme_matrix(type, 1, dim, random);
             const Down down = {
-                Matrix(m), 1, std::vector<float>(at(dim), 0.0f), {random.normal()}, {}
+                Matrix(m), 1, device::vector<float>(at(dim), 0.0f), {random.normal()}, {}
             };
             Lists lists({1u}, false);
             std::vector<float> wanted(at(dim), 0.0f);
             cpu::scalar_ops().of(type).axpy_rows(
                 wanted.data(), 0, m.rows(nullptr, 1), down.coef.data(), 1, 1, 0, dim
             );
-            const std::vector<float> is = project(down, lists);
+            const device::vector<float> is = project(down, lists);
             bool same = true;
             for (size_t j = 0; j < wanted.size(); ++j) {
                 same = same && is[j] == wanted[j];
@@ -644,6 +644,9 @@ void a_term_is_that_of_the_cpu() {
 } // namespace
 
 int main() {
+    if (!device::is_available()) {
+        return check::finish();
+    }
     CHECK_RUN(neurons_of_every_type_are_weighed);
     CHECK_RUN(all_shapes_are_weighed);
     CHECK_RUN(gate_and_up_may_have_different_types);

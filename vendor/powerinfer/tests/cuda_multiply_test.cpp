@@ -10,7 +10,6 @@ namespace {
 
 using namespace op_cases;
 using namespace powerinfer::cuda;
-using cuda_cases::in_all_orders;
 using cuda_cases::Tokens;
 using cuda_cases::Weights;
 
@@ -43,18 +42,19 @@ double magnitude(const Matrix& m, const Inputs& in, int row, size_t t) {
     return sum;
 }
 
-std::vector<float> product(const Weights& w, Tokens& x) {
+device::vector<float> product(const Weights& w, Tokens& x) {
     const DeviceMatrix matrix = w.view();
     const DeviceActivations tokens = x.view();
-    std::vector<float> out(
+    device::vector<float> out(
         static_cast<size_t>(matrix.rows) * static_cast<size_t>(tokens.n_tokens), kUnset
     );
     const DeviceProduct one = {matrix, out.data(), matrix.rows};
     multiply(nullptr, tokens, std::span(&one, 1));
+    device::wait();
     return out;
 }
 
-void compare(const Matrix& m, Inputs& in, const std::vector<float>& out) {
+void compare(const Matrix& m, Inputs& in, std::span<const float> out) {
     const std::vector<float> want = expected(m, in);
     for (size_t k = 0; k < want.size(); ++k) {
         const auto row = static_cast<int>(k % static_cast<size_t>(m.n_rows));
@@ -135,18 +135,18 @@ void a_token_has_the_same_bits_alone_and_in_any_batch() {
         const Matrix m = random_matrix(type, 37, dim, random);
         const Weights w(m);
         const Inputs all = random_inputs(32, dim, random);
-        std::vector<std::vector<float>> alone;
+        std::vector<device::vector<float>> alone;
         const auto n_rows = static_cast<size_t>(m.n_rows);
         for (size_t t = 0; t < 32; ++t) {
             const auto begin = all.f32.begin() + static_cast<ptrdiff_t>(t) * dim;
             Tokens x(make_inputs({begin, begin + dim}, 1, dim));
             alone.push_back(product(w, x));
         }
-        in_all_orders([&] {
+        device::in_all_orders([&] {
             for (const int n_tokens : {1, 2, 3, 4, 7, 8, 9, 32}) {
                 const auto end = all.f32.begin() + ptrdiff_t{n_tokens} * dim;
                 Tokens x(make_inputs({all.f32.begin(), end}, n_tokens, dim));
-                const std::vector<float> out = product(w, x);
+                const device::vector<float> out = product(w, x);
                 for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t) {
                     const float* own = out.data() + t * n_rows;
                     CHECK_MSG(
@@ -178,8 +178,8 @@ void a_row_has_the_same_bits_in_small_and_large_matrices() {
         for (const int n_tokens : {1, 2, 4, 11}) {
             Inputs in = random_inputs(n_tokens, dim, random);
             Tokens x(in);
-            const std::vector<float> a = product(w_few, x);
-            const std::vector<float> b = product(w_many, x);
+            const device::vector<float> a = product(w_few, x);
+            const device::vector<float> b = product(w_many, x);
             size_t n_wrong = 0;
             for (size_t k = 0; k < b.size(); ++k) {
                 const size_t t = k / kManyRows;
@@ -209,17 +209,17 @@ void groups_do_what_their_products_do() {
             Inputs in = random_inputs(n_tokens, kDim, random);
             Tokens x(in);
             std::vector<std::unique_ptr<Weights>> weights;
-            std::vector<std::vector<float>> biases;
-            std::vector<std::vector<float>> before;
-            std::vector<std::vector<float>> want;
+            std::vector<device::vector<float>> biases;
+            std::vector<device::vector<float>> before;
+            std::vector<device::vector<float>> want;
             for (size_t k = 0; k < types.size(); ++k) {
                 const int n = n_rows[k];
                 const auto size = static_cast<size_t>((n_tokens - 1) * (n + kGap) + n);
                 const Matrix m = random_matrix(types[k], n, kDim, random);
                 weights.push_back(std::make_unique<Weights>(m));
-                biases.push_back(random.normals(static_cast<size_t>(n)));
-                before.push_back(random.normals(size));
-                const std::vector<float> products = product(*weights[k], x);
+                biases.push_back(device::copy(random.normals(static_cast<size_t>(n))));
+                before.push_back(device::copy(random.normals(size)));
+                const device::vector<float> products = product(*weights[k], x);
                 want.push_back(before[k]);
                 for (int t = 0; t < n_tokens; ++t) {
                     for (int i = 0; i < n; ++i) {
@@ -230,8 +230,8 @@ void groups_do_what_their_products_do() {
                     }
                 }
             }
-            in_all_orders([&] {
-                std::vector<std::vector<float>> out = before;
+            device::in_all_orders([&] {
+                std::vector<device::vector<float>> out = before;
                 std::vector<DeviceProduct> products;
                 for (size_t k = 0; k < types.size(); ++k) {
                     const float* bias = k != 1 ? biases[k].data() : nullptr;
@@ -240,6 +240,7 @@ void groups_do_what_their_products_do() {
                     );
                 }
                 multiply(nullptr, x.view(), products);
+                device::wait();
                 for (size_t k = 0; k < types.size(); ++k) {
                     CHECK_MSG(
                         same_bits(out[k], want[k]),
@@ -265,6 +266,9 @@ void more_than_three_products_are_refused() {
 } // namespace
 
 int main() {
+    if (!device::is_available()) {
+        return check::finish();
+    }
     CHECK_RUN(products_are_those_of_the_cpu);
     CHECK_RUN(long_rows_are_summed_whole);
     CHECK_RUN(extreme_weights_do_not_overflow);

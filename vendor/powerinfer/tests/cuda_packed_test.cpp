@@ -2,6 +2,7 @@
 #include "check.h"
 #include "cpu/rounded.h"
 #include "cuda/packed.cuh"
+#include "test_device.h"
 #include "twin.h"
 
 #include <cmath>
@@ -32,24 +33,6 @@ __global__ void sum_kernel(int* groups, float* maxima, float* blocks, const floa
     blocks[i] = block_sum<kWarps>(x[i]) - 2 * block_sum<kWarps>(x[i] / 4);
 }
 
-constexpr int kWays = 3;
-
-// Every order of threads and blocks, the last on two processors.
-void choose_way(int way) {
-    using emu::Order;
-    emu::config().order = way == 0 ? Order::Forward : way == 1 ? Order::Reverse : Order::Shuffle;
-    emu::config().threads = way == 2 ? 2 : 1;
-}
-
-template <typename F>
-void in_all_orders(F&& test) {
-    for (int way = 0; way < kWays; ++way) {
-        choose_way(way);
-        test();
-    }
-    choose_way(0);
-}
-
 // Ordinary blocks, and those where something is special.
 std::vector<float> inputs() {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -77,20 +60,20 @@ std::vector<float> inputs() {
 }
 
 void packing_gives_the_bits_of_the_cpu() {
-    const std::vector<float> x = inputs();
+    const device::vector<float> x = device::copy(inputs());
     const size_t n_blocks = x.size() / 32;
     for (const int bits : {16, 8}) {
-        in_all_orders([&] {
-            std::vector<int8_t> low(x.size());
-            std::vector<int8_t> high(x.size());
-            std::vector<BlockScale> blocks(n_blocks);
+        device::in_all_orders([&] {
+            device::vector<int8_t> low(x.size());
+            device::vector<int8_t> high(x.size());
+            device::vector<BlockScale> blocks(n_blocks);
             const Packed packed = {low.data(), high.data(), blocks.data()};
             const int n = static_cast<int>(n_blocks);
             const auto grid = static_cast<unsigned>(ceil_div(n, kWarps));
             PI_LAUNCH((pack_kernel), grid, kWarps * kWarp, 0, nullptr)
             (packed, x.data(), n, cpu::max_step(bits));
             check_launch("pack");
-            cuda::check(cudaStreamSynchronize(nullptr), "pack");
+            device::wait();
             for (size_t b = 0; b < n_blocks; ++b) {
                 const cpu::RoundedBlock wanted = cpu::round_block(x.data() + 32 * b, bits);
                 int sums[2] = {0, 0};
@@ -122,21 +105,21 @@ void packing_gives_the_bits_of_the_cpu() {
 
 void sums_reach_every_thread() {
     constexpr size_t kThreads = kWarps * kWarp;
-    std::vector<float> x(kThreads);
+    device::vector<float> x(kThreads);
     twin::Random random(8);
     for (float& value : x) {
         value = static_cast<float>(random.below(1000) - 900);
     }
     x[5] = std::nanf("");
     float total = 0;
-    in_all_orders([&] {
-        std::vector<int> groups(kThreads);
-        std::vector<float> maxima(kThreads);
-        std::vector<float> blocks(kThreads);
+    device::in_all_orders([&] {
+        device::vector<int> groups(kThreads);
+        device::vector<float> maxima(kThreads);
+        device::vector<float> blocks(kThreads);
         PI_LAUNCH((sum_kernel), 1, kThreads, 0, nullptr)
         (groups.data(), maxima.data(), blocks.data(), x.data());
         check_launch("sum");
-        cuda::check(cudaStreamSynchronize(nullptr), "sum");
+        device::wait();
         for (size_t i = 0; i < kThreads; ++i) {
             CHECK_EQ(groups[i], static_cast<int>(i / 8 * 64 + 28));
             float wanted = -1000;
@@ -151,14 +134,14 @@ void sums_reach_every_thread() {
     for (const float value : x) {
         total += value; // whole numbers: exact in any order
     }
-    in_all_orders([&] {
-        std::vector<int> groups(kThreads);
-        std::vector<float> maxima(kThreads);
-        std::vector<float> blocks(kThreads);
+    device::in_all_orders([&] {
+        device::vector<int> groups(kThreads);
+        device::vector<float> maxima(kThreads);
+        device::vector<float> blocks(kThreads);
         PI_LAUNCH((sum_kernel), 1, kThreads, 0, nullptr)
         (groups.data(), maxima.data(), blocks.data(), x.data());
         check_launch("sum");
-        cuda::check(cudaStreamSynchronize(nullptr), "sum");
+        device::wait();
         for (const float sum : blocks) {
             CHECK_EQ(sum, total / 2);
         }
@@ -168,6 +151,9 @@ void sums_reach_every_thread() {
 } // namespace
 
 int main() {
+    if (!device::is_available()) {
+        return check::finish();
+    }
     CHECK_RUN(packing_gives_the_bits_of_the_cpu);
     CHECK_RUN(sums_reach_every_thread);
     return check::finish();

@@ -10,7 +10,6 @@ namespace {
 
 using namespace op_cases;
 using namespace powerinfer::cuda;
-using cuda_cases::in_all_orders;
 using cuda_cases::PackedRoom;
 using cuda_cases::Tokens;
 using cuda_cases::Weights;
@@ -36,14 +35,17 @@ std::vector<float> products(const Matrix& m, Inputs& in) {
     return out;
 }
 
-std::vector<float> hidden_of(const Weights& fc1, const op_cases::Inputs& in, PackedRoom* packed) {
+device::vector<float> hidden_of(
+    const Weights& fc1, const op_cases::Inputs& in, PackedRoom* packed
+) {
     Tokens x(in);
     const DeviceMatrix w = fc1.view();
-    std::vector<float> hidden(
+    device::vector<float> hidden(
         static_cast<size_t>(w.rows) * static_cast<size_t>(in.n_tokens), static_cast<float>(kUnset)
     );
     const Packed room = packed != nullptr ? packed->view() : Packed{};
     predict_hidden(nullptr, hidden.data(), room, w, x.view(), powerinfer::cpu::max_step(in.bits));
+    device::wait();
     return hidden;
 }
 
@@ -61,7 +63,7 @@ void hidden_is_the_positive_part_of_the_products() {
                 for (const int n_tokens : {1, 2, 3, 9, 32}) {
                     Inputs in = random_inputs(n_tokens, dim, random);
                     const std::vector<float> want = products(m, in);
-                    const std::vector<float> hidden = hidden_of(w, in, nullptr);
+                    const device::vector<float> hidden = hidden_of(w, in, nullptr);
                     size_t n_wrong = 0;
                     for (size_t k = 0; k < want.size(); ++k) {
                         // Terms are of about the size 1 and random; extremes are multiply's test.
@@ -92,10 +94,11 @@ void packed_hidden_is_hidden_rounded() {
             const Weights w(random_matrix(type, rank, dim, random));
             for (const int n_tokens : {1, 2, 4, 11}) {
                 const Inputs in = random_inputs(n_tokens, dim, random, n_tokens == 4 ? 8 : 16);
-                in_all_orders([&] {
+                device::in_all_orders([&] {
                     PackedRoom packed(static_cast<size_t>(n_tokens) * static_cast<size_t>(rank));
-                    const std::vector<float> hidden = hidden_of(w, in, &packed);
-                    Tokens want(make_inputs(hidden, n_tokens, rank, in.bits));
+                    const device::vector<float> hidden = hidden_of(w, in, &packed);
+                    Tokens want(make_inputs({hidden.begin(), hidden.end()}, n_tokens, rank, in.bits)
+                    );
                     const Packed q = want.view().packed;
                     CHECK(std::equal(packed.low.begin(), packed.low.end(), q.low));
                     CHECK(std::equal(packed.high.begin(), packed.high.end(), q.high));
@@ -120,15 +123,15 @@ void hidden_of_a_token_has_the_same_bits_alone_and_in_any_batch() {
         constexpr int kRank = 45;
         const Weights w(random_matrix(type, kRank, dim, random));
         const Inputs all = random_inputs(32, dim, random);
-        std::vector<std::vector<float>> alone;
+        std::vector<device::vector<float>> alone;
         for (ptrdiff_t t = 0; t < 32; ++t) {
             const auto begin = all.f32.begin() + t * dim;
             alone.push_back(hidden_of(w, make_inputs({begin, begin + dim}, 1, dim), nullptr));
         }
-        in_all_orders([&] {
+        device::in_all_orders([&] {
             for (const int n_tokens : {2, 3, 8, 9, 32}) {
                 const auto end = all.f32.begin() + ptrdiff_t{n_tokens} * dim;
-                const std::vector<float> hidden =
+                const device::vector<float> hidden =
                     hidden_of(w, make_inputs({all.f32.begin(), end}, n_tokens, dim), nullptr);
                 for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t) {
                     const float* own = hidden.data() + t * kRank;
@@ -170,9 +173,9 @@ struct Lists {
     }
     bool operator==(const Lists&) const = default;
 
-    std::vector<int32_t> counts;
-    std::vector<int32_t> rows;
-    std::vector<uint32_t> needed;
+    device::vector<int32_t> counts;
+    device::vector<int32_t> rows;
+    device::vector<uint32_t> needed;
 };
 
 // words[i]: which tokens need row i.
@@ -223,6 +226,7 @@ Lists selected(const Weights& fc2, const Inputs& hidden, float threshold, int n_
     Tokens h(hidden);
     Lists lists(n_segments(n_hot, fc2.view().rows));
     select(nullptr, lists.view(), fc2.view(), h.view(), threshold, n_hot);
+    device::wait();
     // What lies behind a list is not promised; a row beyond the end would be seen in the list.
     for (size_t s = 0; s < lists.counts.size(); ++s) {
         for (size_t k = static_cast<size_t>(std::max(lists.counts[s], 0)); k < 32; ++k) {
@@ -272,7 +276,7 @@ void selection_is_the_same_in_any_order_of_threads() {
         const std::vector<float> scores = products(m, hidden);
         const float threshold = thresholds(scores).back();
         const Lists want = lists_of(words_of(scores, 150, threshold), 53);
-        in_all_orders([&] { CHECK(selected(fc2, hidden, threshold, 53) == want); });
+        device::in_all_orders([&] { CHECK(selected(fc2, hidden, threshold, 53) == want); });
     }
 }
 
@@ -311,9 +315,9 @@ void hand_over_lists_cold_neurons_in_order_and_copies_the_input() {
          }) {
         for (const int share : {0, 10, 100}) {
             std::vector<uint32_t> words(static_cast<size_t>(c.n_rows));
-            std::vector<int32_t> neurons(words.size());
-            std::vector<int32_t> want_neurons;
-            std::vector<uint32_t> want_needed;
+            device::vector<int32_t> neurons(words.size());
+            device::vector<int32_t> want_neurons;
+            device::vector<uint32_t> want_needed;
             for (size_t i = 0; i < words.size(); ++i) {
                 words[i] = random.below(100) < share ? static_cast<uint32_t>(random.bits()) | 1 : 0;
                 neurons[i] = static_cast<int32_t>(7 * i + 3);
@@ -323,15 +327,16 @@ void hand_over_lists_cold_neurons_in_order_and_copies_the_input() {
                 }
             }
             Lists lists = lists_of(words, c.n_hot);
-            const std::vector<float> input = random.normals(static_cast<size_t>(c.n_input));
+            const device::vector<float> input =
+                device::copy(random.normals(static_cast<size_t>(c.n_input)));
             const auto check = [&] {
-                int32_t n = kUnset;
-                std::vector<int32_t> out_neurons(want_neurons.size());
-                std::vector<uint32_t> out_needed(want_needed.size());
-                std::vector<float> out_input(input.size());
+                device::vector<int32_t> n = {kUnset};
+                device::vector<int32_t> out_neurons(want_neurons.size());
+                device::vector<uint32_t> out_needed(want_needed.size());
+                device::vector<float> out_input(input.size());
                 hand_over(
                     nullptr,
-                    {&n, out_neurons.data(), out_needed.data(), out_input.data()},
+                    {n.data(), out_neurons.data(), out_needed.data(), out_input.data()},
                     lists.view(),
                     neurons.data(),
                     c.n_hot,
@@ -339,13 +344,14 @@ void hand_over_lists_cold_neurons_in_order_and_copies_the_input() {
                     input.data(),
                     c.n_input
                 );
-                const bool same = n == static_cast<int>(want_neurons.size()) &&
+                device::wait();
+                const bool same = n[0] == static_cast<int>(want_neurons.size()) &&
                                   out_neurons == want_neurons && out_needed == want_needed &&
                                   same_bits(out_input, input);
                 CHECK_MSG(same, "%d rows, %d hot, %d %%", c.n_rows, c.n_hot, share);
             };
             if (c.n_rows < 40000) {
-                in_all_orders(check);
+                device::in_all_orders(check);
             } else {
                 check();
             }
@@ -356,6 +362,9 @@ void hand_over_lists_cold_neurons_in_order_and_copies_the_input() {
 } // namespace
 
 int main() {
+    if (!device::is_available()) {
+        return check::finish();
+    }
     CHECK_RUN(hidden_is_the_positive_part_of_the_products);
     CHECK_RUN(packed_hidden_is_hidden_rounded);
     CHECK_RUN(hidden_of_a_token_has_the_same_bits_alone_and_in_any_batch);

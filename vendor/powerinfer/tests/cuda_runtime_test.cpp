@@ -40,9 +40,9 @@ void a_kernel_gives_the_same_in_every_order() {
         for (int i = 0; i < n; ++i) {
             values[static_cast<size_t>(i)] = static_cast<float>(i);
         }
-        const device::Array<float> x{std::span<const float>(values)};
+        const device::vector<float> x = device::copy(values);
         device::in_all_orders([&] {
-            device::Array<float> out(values.size());
+            device::vector<float> out(values.size());
             reverse(out.data(), x.data(), n);
             device::wait();
             int wrong = 0;
@@ -55,7 +55,7 @@ void a_kernel_gives_the_same_in_every_order() {
 }
 
 void a_refused_launch_is_an_error_of_the_device() {
-    device::Array<float> x(1);
+    device::vector<float> x(1);
     CHECK_ERROR(device, "reverse: ", reverse(x.data(), x.data(), 1, 2048));
     reverse(x.data(), x.data(), 1); // and the next one works
     device::wait();

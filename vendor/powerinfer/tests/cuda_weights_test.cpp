@@ -100,6 +100,9 @@ void listed_and_strided_rows_are_found() {
 } // namespace
 
 int main() {
+    if (!device::is_available()) {
+        return check::finish();
+    }
     CHECK_RUN(a_block_has_the_length_of_the_file_and_words_at_multiples_of_16);
     CHECK_RUN(split_rows_join_to_the_bytes_of_the_file);
     CHECK_RUN(listed_and_strided_rows_are_found);

@@ -7,13 +7,14 @@
 
 #include <cstddef>
 #include <cstdlib>
-#include <span>
+#include <new>
+#include <vector>
 
 namespace device {
 
 // Without a device the caller skips, which is an error where POWERINFER_REQUIRE_GPU is set.
 inline bool is_available() {
-#if defined(__CUDACC__) || defined(__HIPCC__)
+#if !defined(PI_EMULATED)
     int n = 0;
     if (cudaGetDeviceCount(&n) != cudaSuccess || n == 0) {
         CHECK_MSG(std::getenv("POWERINFER_REQUIRE_GPU") == nullptr, "this run must not skip");
@@ -28,9 +29,7 @@ inline bool is_available() {
 // own. The test must wait for what it enqueued.
 template <typename F>
 void in_all_orders(F&& test) {
-#if defined(__CUDACC__) || defined(__HIPCC__)
-    test();
-#else
+#if defined(PI_EMULATED)
     const emu::Config before = emu::config();
     for (const auto order : {emu::Order::Forward, emu::Order::Reverse, emu::Order::Shuffle}) {
         for (const unsigned n_threads : {1U, 2U}) {
@@ -40,6 +39,8 @@ void in_all_orders(F&& test) {
         }
     }
     emu::config() = before;
+#else
+    test();
 #endif
 }
 
@@ -47,48 +48,48 @@ inline void wait(powerinfer::cuda::Stream stream = nullptr) {
     powerinfer::cuda::check(cudaStreamSynchronize(stream), "waiting for the device");
 }
 
-// n elements that host and device see, and not a byte more: sanitizers find what is beyond. The
-// host waits for the device before it looks.
+// Memory of the host that the device sees at the same address; the host waits for the device before
+// it looks. It is as long as was asked for, so that sanitizers find what is beyond.
 template <typename T>
-class Array {
-public:
-    explicit Array(size_t n) : n_(n) {
-#if defined(__CUDACC__) || defined(__HIPCC__)
-        // No allocation is empty: kernels may still be given its address.
-        const size_t n_bytes = (n == 0 ? 1 : n) * sizeof(T);
-        powerinfer::cuda::check(cudaMallocManaged(&data_, n_bytes), "allocating for a test");
+struct Allocator {
+    using value_type = T;
+
+    Allocator() = default;
+    template <typename U>
+    Allocator(const Allocator<U>&) noexcept {}
+
+    T* allocate(size_t n) {
+#if defined(PI_EMULATED)
+        return static_cast<T*>(::operator new(n * sizeof(T)));
 #else
-        data_ = new T[n];
+        void* data = nullptr;
+        powerinfer::cuda::check(
+            cudaHostAlloc(&data, n * sizeof(T), cudaHostAllocMapped), "allocating for a test"
+        );
+        return static_cast<T*>(data);
+#endif
+    }
+    void deallocate(T* data, size_t) noexcept {
+#if defined(PI_EMULATED)
+        ::operator delete(data);
+#else
+        static_cast<void>(cudaFreeHost(data));
 #endif
     }
 
-    explicit Array(std::span<const T> values) : Array(values.size()) {
-        for (size_t i = 0; i < n_; ++i) {
-            data_[i] = values[i];
-        }
+    template <typename U>
+    bool operator==(const Allocator<U>&) const noexcept {
+        return true;
     }
-
-    ~Array() {
-#if defined(__CUDACC__) || defined(__HIPCC__)
-        static_cast<void>(cudaFree(data_));
-#else
-        delete[] data_;
-#endif
-    }
-
-    Array(const Array&) = delete;
-    Array& operator=(const Array&) = delete;
-
-    T* data() noexcept { return data_; }
-    const T* data() const noexcept { return data_; }
-    size_t size() const noexcept { return n_; }
-    T& operator[](size_t i) noexcept { return data_[i]; }
-    const T& operator[](size_t i) const noexcept { return data_[i]; }
-    std::span<T> span() noexcept { return {data_, n_}; }
-
-private:
-    T* data_ = nullptr;
-    size_t n_;
 };
+
+// What a kernel is given is one of these: it cannot read what else the host has.
+template <typename T>
+using vector = std::vector<T, Allocator<T>>;
+
+template <typename T>
+vector<T> copy(const std::vector<T>& values) {
+    return {values.begin(), values.end()};
+}
 
 } // namespace device

@@ -37,7 +37,6 @@
 #define cudaRuntimeGetVersion   hipRuntimeGetVersion
 
 #define cudaMalloc                 hipMalloc
-#define cudaMallocManaged          hipMallocManaged
 #define cudaFree                   hipFree
 #define cudaHostAlloc              hipHostMalloc
 #define cudaHostAllocDefault       hipHostMallocDefault

@@ -10,12 +10,6 @@ namespace {
 
 using golden::Case;
 
-#ifdef PI_IS_SANITIZED
-constexpr bool kIsShort = true;
-#else
-constexpr bool kIsShort = false;
-#endif
-
 // Logits of a context of its own: the model has one at a time.
 std::vector<float> batch(const pi_model* model, const Case& test) {
     const engine::Context context = engine::context(model, {.n_ctx = 64});
@@ -31,7 +25,7 @@ void run_case(const Case& test) {
     const engine::File file = engine::open_file(test.model.string());
     for (const on_device::Budget& budget : on_device::kBudgets) {
         const bool is_shared = budget.neurons > 0.0 && budget.neurons < 0.5;
-        if (kIsShort && !is_shared) {
+        if (kIsSanitized && !is_shared) {
             continue;
         }
         const engine::Placement placement = on_device::place(file.get(), budget, {.n_ctx = 64});

@@ -2,8 +2,10 @@
 #pragma once
 
 #include "engine.h"
+#include "sanitized.h"
 
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 namespace on_device {
@@ -26,6 +28,14 @@ inline constexpr Budget kBudgets[] = {
     {"70 % of the neurons", UINT32_MAX, UINT32_MAX, true, 0.7},
     {"everything", UINT32_MAX, UINT32_MAX, true, 1.0},
 };
+
+// All of them, or some under a sanitizer.
+inline std::vector<Budget> budgets() {
+    if (kIsSanitized) {
+        return {kBudgets[1], kBudgets[4], kBudgets[6]};
+    }
+    return {std::begin(kBudgets), std::end(kBudgets)};
+}
 
 inline engine::Placement place(const pi_file* file, pi_placement_options options) {
     pi_placement* placement = nullptr;

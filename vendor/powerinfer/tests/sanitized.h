@@ -1,5 +1,5 @@
-// Whether a sanitizer is built in: the memory that one takes itself spoils what is measured, and all
-// takes its time.
+// Whether a sanitizer is built in: the memory that one takes itself spoils what is measured, and
+// all take their time.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -8,4 +8,10 @@
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define PI_IS_SANITIZED
 #endif
+#endif
+
+#ifdef PI_IS_SANITIZED
+inline constexpr bool kIsSanitized = true;
+#else
+inline constexpr bool kIsSanitized = false;
 #endif

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of the native core under sanitizers: `scripts/sanitize.sh [address] [thread]`,
-# both by default. `address` includes undefined behaviour.
+# Runs the tests of the native core: `scripts/native-tests.sh [plain] [address] [thread]`, as they are
+# or under sanitizers, all by default. `address` includes undefined behaviour.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/setup.sh ""
@@ -12,11 +12,12 @@ if setarch "$(uname -m)" -R true 2>/dev/null; then
     fixed=(setarch "$(uname -m)" -R)
 fi
 
-for sanitizer in "${@:-address thread}"; do
-    for name in $sanitizer; do
+for kind in "${@:-plain address thread}"; do
+    for name in $kind; do
         build="target/native-$name"
         "${CMAKE:-cmake}" -S vendor/powerinfer -B "$build" -DCMAKE_BUILD_TYPE=Release \
-            -DPOWERINFER_TESTS=ON -DPOWERINFER_WERROR=ON -DPOWERINFER_SANITIZE="$name" >/dev/null
+            -DPOWERINFER_TESTS=ON -DPOWERINFER_WERROR=ON \
+            -DPOWERINFER_SANITIZE="${name#plain}" >/dev/null
         "${CMAKE:-cmake}" --build "$build" --parallel "$jobs"
         (
             cd "$build"

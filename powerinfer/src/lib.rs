@@ -66,8 +66,9 @@ pub use placement::{
 };
 pub use policy::{
     Audit, CacheMode, Checksum, ChecksumOutcome, Engine, Fact, Generation as GenerationSection,
-    GpuMode, HostInfo, KvType, Metadata as MetadataSection, ModelFacts, Place, Policy, PolicyError,
-    PolicyNote, Repack, Runtime, Sparsity, SparsityFacts, Timeout, verify_checksum,
+    GpuMode, HostInfo, KvType, Metadata as MetadataSection, ModelFacts, Place, PlacementMode,
+    Policy, PolicyError, PolicyNote, Repack, Runtime, Sparsity, SparsityFacts, Timeout,
+    verify_checksum,
 };
 pub use sampling::{
     Mirostat, Sampled, Sampler, SamplerKind, Sampling, SamplingError, TokenLogprob,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::ffi;
 use crate::file::GgufFile;
+use crate::gpu::GpuState;
 use crate::model::Model;
 use crate::model_options::{ModelOptions, Strategy};
 use crate::policy::{
@@ -101,7 +102,9 @@ impl SessionOptions {
     /// What a policy says about sessions. Its context is that of one sequence; the cache gets room
     /// for as many as run in parallel.
     pub fn from_policy(policy: &Policy, model: &Model) -> Self {
-        Self::of_policy(policy, model.info().context_length)
+        let has_gpu = matches!(model.info().gpu, GpuState::Used(_));
+        let adapt_every = if has_gpu { policy.runtime.placement.adapt_every() } else { 0 };
+        Self::of_policy(policy, model.info().context_length).adapt_every(adapt_every)
     }
 
     /// The same before the model is loaded.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use powerinfer::{GpuIndex, GpuMode, GpuOptions, GpuState, SessionOptions};
+use powerinfer::{GpuIndex, GpuMode, GpuOptions, GpuState, PlacementMode, SessionOptions};
 
 use super::exit;
 use super::output::note;
@@ -121,6 +121,14 @@ fn mode() -> impl TypedValueParser<Value = GpuMode> {
         "required" => GpuMode::Required,
         "preferred" => GpuMode::Preferred,
         _ => GpuMode::Off,
+    })
+}
+
+/// Reads whether neurons move.
+pub(super) fn placement_mode() -> impl TypedValueParser<Value = PlacementMode> {
+    PossibleValuesParser::new(["static", "adaptive"]).map(|name| match name.as_str() {
+        "adaptive" => PlacementMode::Adaptive,
+        _ => PlacementMode::Static,
     })
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use powerinfer::{ChatMessage, GenerateOptions, Generation, KvType, Model, Session, Timeout};
+use powerinfer::{
+    ChatMessage, GenerateOptions, Generation, KvType, Model, PlacementMode, Session, Timeout,
+};
 
 use super::exit::{self, Exit};
 use super::gpu_args::{self, GpuArgs};
@@ -41,6 +43,12 @@ pub(super) struct Args {
     pub(super) load: LoadArgs,
     #[command(flatten)]
     pub(super) gpu: GpuArgs,
+    /// Whether neurons stay where they were placed: static, or adaptive, where after every 256 tokens
+    /// those that fired most lately get the places on the GPU of those that did not [default: the
+    /// policy's, else static].
+    #[arg(long, value_name = "MODE", help_heading = "GPU")]
+    #[arg(value_parser = gpu_args::placement_mode())]
+    pub(super) placement: Option<PlacementMode>,
     #[command(flatten)]
     prompt: PromptArgs,
     /// Takes the text as a question and applies the model's chat template [default: off].

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use powerinfer::{
-    CacheMode, GgufFile, GpuMode, GpuOptions, HostInfo, Model, ModelFacts, ModelOptions, Policy,
-    PolicyNote, Strategy,
+    CacheMode, GgufFile, GpuMode, GpuOptions, HostInfo, Model, ModelFacts, ModelOptions,
+    PlacementMode, Policy, PolicyNote, Strategy,
 };
 
 use super::exit;
@@ -143,8 +143,11 @@ fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
     runtime.gpu = args.gpu.gpu.unwrap_or(runtime.gpu);
     args.gpu.refuse_with_off(runtime.gpu)?;
     if runtime.gpu == GpuMode::Off && args.gpu.gpu.is_some() {
-        (runtime.vram_budget_gb, runtime.gpu_layers) = (None, None); // the policy's, without use now
+        // The policy's, without use now.
+        (runtime.vram_budget_gb, runtime.gpu_layers) = (None, None);
+        runtime.placement = PlacementMode::Static;
     }
+    runtime.placement = args.placement.unwrap_or(runtime.placement);
     if let Some(bytes) = args.gpu.vram_budget() {
         #[expect(clippy::cast_precision_loss, reason = "below 2^53, and divided by a power of two")]
         let gib = bytes as f64 / GIB;

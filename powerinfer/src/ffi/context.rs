@@ -25,6 +25,7 @@ pub(crate) struct ContextSettings {
     pub(crate) activation_bits: u32,
     pub(crate) audit: bool,
     pub(crate) count_neurons: bool,
+    pub(crate) adapt_every: u32,
 }
 
 /// Owns a `pi_context`. Calls that compute or change take `&mut self`.
@@ -81,6 +82,7 @@ impl ContextHandle {
         options.activation_bits = settings.activation_bits;
         options.audit = u32::from(settings.audit);
         options.count_neurons = u32::from(settings.count_neurons);
+        options.adapt_every = settings.adapt_every;
         options.rates = rates.as_ref().map_or(ptr::null(), ptr::from_ref);
         options.layer_plans = tuning.map_or(ptr::null(), |_| layers.as_ptr());
 

@@ -16,8 +16,11 @@ use super::checksum::hexadecimal;
 const VERSION: &str = "powerinfer policy 1\n";
 
 /// Section, field and default of what was added since the first form.
-const ADDED: [(&str, &str, &str); 2] =
-    [("runtime", "repack", "auto"), ("runtime", "activation_bits", "16")];
+const ADDED: [(&str, &str, &str); 3] = [
+    ("runtime", "repack", "auto"),
+    ("runtime", "activation_bits", "16"),
+    ("runtime", "placement", "static"),
+];
 
 pub(super) fn of(policy: &Policy) -> String {
     let mut value =

@@ -25,6 +25,6 @@ pub use checksum::{CacheMode, Checksum, ChecksumOutcome, verify_checksum};
 pub use error::{Place, PolicyError};
 pub use generation::Generation;
 pub use policy::{Engine, Policy};
-pub use runtime::{GpuMode, KvType, Repack, Runtime};
+pub use runtime::{GpuMode, KvType, PlacementMode, Repack, Runtime};
 pub use sparsity::Sparsity;
 pub use timeout::Timeout;

@@ -75,6 +75,29 @@ pub enum Repack {
     Never,
 }
 
+/// Whether neurons stay on the side, GPU or processor, where they were placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PlacementMode {
+    /// They stay.
+    #[default]
+    Static,
+    /// After every 256 tokens those that fired most lately get the places on the GPU of those that
+    /// did not. Results change by the rounding of sums. Without a GPU there is nothing to move.
+    Adaptive,
+}
+
+impl PlacementMode {
+    /// Tokens after which neurons move; 0 if they stay.
+    pub(crate) fn adapt_every(self) -> u32 {
+        match self {
+            Self::Static => 0,
+            Self::Adaptive => 256,
+        }
+    }
+}
+
 /// What of the machine may be used, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -89,6 +112,8 @@ pub struct Runtime {
     pub gpu_layers: Option<u32>,
     /// GPU memory that may be used, in GiB; none takes what is free, without 0.25 GiB.
     pub vram_budget_gb: Option<f64>,
+    /// Whether neurons stay where they were placed.
+    pub placement: PlacementMode,
     /// Sequences that are generated in parallel.
     pub batch_size: u32,
     /// Tokens of a prompt that are processed at a time.
@@ -128,6 +153,7 @@ impl Default for Runtime {
             gpu: GpuMode::default(),
             gpu_layers: None,
             vram_budget_gb: None,
+            placement: PlacementMode::default(),
             batch_size: 1,
             prefill_batch: 512,
             context_size: None,

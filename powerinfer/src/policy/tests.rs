@@ -38,6 +38,7 @@ runtime:
   gpu: preferred
   gpu_layers: 0
   vram_budget_gb: 7.5
+  placement: adaptive
   batch_size: 2
   prefill_batch: 256
   context_size: 2048

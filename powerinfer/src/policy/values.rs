@@ -3,7 +3,7 @@
 use super::audit::Audit;
 use super::checksum::Checksum;
 use super::runtime::Runtime;
-use super::{Fact, GpuMode, Policy, PolicyError};
+use super::{Fact, GpuMode, PlacementMode, Policy, PolicyError};
 use crate::model_options::Strategy;
 
 /// More threads than this are a typing error.
@@ -71,6 +71,8 @@ fn check_gpu(runtime: &Runtime) -> Result<(), PolicyError> {
     let layers = runtime.gpu_layers.unwrap_or(0);
     let found = format!("{layers} with `gpu: off`");
     ensure(layers == 0, "runtime.gpu_layers", "0 or `gpu: preferred`", &found)?;
+    let stays = runtime.placement == PlacementMode::Static;
+    ensure(stays, "runtime.placement", "static or `gpu: preferred`", "adaptive with `gpu: off`")?;
     let unbudgeted = runtime.vram_budget_gb.is_none();
     ensure(unbudgeted, "runtime.vram_budget_gb", "none or `gpu: preferred`", "one with `gpu: off`")
 }

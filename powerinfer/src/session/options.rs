@@ -39,6 +39,10 @@ pub struct SessionOptions {
     /// Counts how many tokens needed each neuron, for
     /// [`Session::activation_statistics`](crate::Session::activation_statistics).
     pub count_neurons: bool,
+    /// With neurons on a GPU: after so many tokens those that fired most lately get the places of
+    /// those that did not; 0 leaves all where they were placed. Results change by the rounding of
+    /// sums, at these points. Opening a session on a model without a GPU fails unless it is 0.
+    pub adapt_every: u32,
     /// Ends a generation or an embedding that takes longer with
     /// [`Error::Timeout`](crate::Error::Timeout). Single decodes are not limited.
     pub timeout: Option<Duration>,
@@ -56,6 +60,7 @@ impl Default for SessionOptions {
             activation_bits: 16,
             audit: false,
             count_neurons: false,
+            adapt_every: 0,
             timeout: None,
         }
     }
@@ -125,6 +130,13 @@ impl SessionOptions {
         self
     }
 
+    /// Sets after how many tokens neurons change sides between processor and GPU.
+    #[must_use]
+    pub fn adapt_every(mut self, adapt_every: u32) -> Self {
+        self.adapt_every = adapt_every;
+        self
+    }
+
     /// Sets how long a generation or an embedding may take.
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -142,6 +154,7 @@ impl SessionOptions {
             activation_bits: self.activation_bits,
             audit: self.audit,
             count_neurons: self.count_neurons,
+            adapt_every: self.adapt_every,
         }
     }
 }

@@ -45,6 +45,11 @@ pub struct Stats {
     pub device_bytes: u64,
     /// Of [`neurons_active`](Self::neurons_active): on the GPU.
     pub device_neurons_active: u64,
+    /// Weight bytes that the GPU had to move, each row once per internal batch.
+    pub device_bytes_read: u64,
+    /// Neurons that moved to the GPU, each in the place of another one: see
+    /// [`adapt_every`](crate::SessionOptions::adapt_every).
+    pub neurons_replaced: u64,
     /// Bytes that went between memory and GPU.
     pub bus_bytes: u64,
     /// Time that the processor waited for the GPU.
@@ -115,6 +120,8 @@ impl Stats {
             scratch_bytes: self.scratch_bytes,
             device_bytes: self.device_bytes,
             device_neurons_active: n(self.device_neurons_active, earlier.device_neurons_active),
+            device_bytes_read: n(self.device_bytes_read, earlier.device_bytes_read),
+            neurons_replaced: n(self.neurons_replaced, earlier.neurons_replaced),
             bus_bytes: n(self.bus_bytes, earlier.bus_bytes),
             device_wait_time: t(self.device_wait_time, earlier.device_wait_time),
             host_share_time: t(self.host_share_time, earlier.host_share_time),
@@ -155,6 +162,8 @@ impl From<RawStats> for Stats {
             scratch_bytes: raw.scratch_bytes,
             device_bytes: raw.device_bytes,
             device_neurons_active: raw.device_neurons_active,
+            device_bytes_read: raw.device_bytes_read,
+            neurons_replaced: raw.neurons_replaced,
             bus_bytes: raw.bus_bytes,
             device_wait_time: Duration::from_nanos(raw.device_wait_ns),
             host_share_time: Duration::from_nanos(raw.host_share_ns),

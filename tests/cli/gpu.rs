@@ -102,7 +102,7 @@ fn contradictions_about_the_gpu_are_refused() {
     let folder = TempDir::new().unwrap();
     let off = policy(&folder, &format!("model_path: {DEMO}\nruntime: {{gpu: \"off\"}}\n"));
     let of_policy = ["run", "-c", text(&off), "-p", "x"];
-    let cases: [(&[&str], &[&str], &str); 9] = [
+    let cases: [(&[&str], &[&str], &str); 11] = [
         (&SHORT, &["--gpu", "off", "--vram-budget", "4"], "--vram-budget is for a GPU"),
         (&SHORT, &["--gpu", "off", "--reset-gpu-index"], "--reset-gpu-index is for a GPU"),
         (&of_policy, &["--gpu-index", "x"], "--gpu-index is for a GPU"),
@@ -112,6 +112,8 @@ fn contradictions_about_the_gpu_are_refused() {
         (&SHORT, &["--gpu", "maybe"], "required, preferred, off"),
         (&SHORT, &["--vram-budget", "8G"], "a number of GiB"),
         (&SHORT, &["--vram-budget", "0"], "runtime.vram_budget_gb"),
+        (&SHORT, &["--gpu", "off", "--placement", "adaptive"], "runtime.placement"),
+        (&SHORT, &["--placement", "sometimes"], "static, adaptive"),
     ];
     for (command, more, wanted) in cases {
         let output = run(&[command, more].concat());

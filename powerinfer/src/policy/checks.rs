@@ -165,7 +165,7 @@ fn check_strategy(strategy: Strategy, model: &ModelFacts) -> Result<(), PolicyEr
 
 #[cfg(test)]
 mod tests {
-    use super::super::{GpuMode, Sparsity};
+    use super::super::{GpuMode, PlacementMode, Sparsity};
     use super::*;
 
     const CPU: HostInfo = HostInfo { cpus: 2, memory_bytes: 1 << 30 };
@@ -190,6 +190,7 @@ mod tests {
         for policy in [
             policy(|p| p.runtime.gpu_layers = Some(1)),
             policy(|p| p.runtime.vram_budget_gb = Some(1.0)),
+            policy(|p| p.runtime.placement = PlacementMode::Adaptive),
         ] {
             let error = policy.check_host(&CPU).unwrap_err();
             assert!(error.to_string().contains("gpu: off"), "{error}");

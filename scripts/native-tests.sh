@@ -21,7 +21,12 @@ for kind in "${@:-plain address thread}"; do
         "${CMAKE:-cmake}" --build "$build" --parallel "$jobs"
         (
             cd "$build"
-            ${fixed[@]+"${fixed[@]}"} ctest --output-on-failure --no-tests=error --parallel "$jobs"
+            # Whole models on the emulated device take minutes in the thread sanitizer, and the tests
+            # of its kernels have shown their races.
+            skipped='^$'
+            [ "$name" != thread ] || skipped='^(cuda_engine|cuda_golden|cuda_bench|emulator_engine)'
+            ${fixed[@]+"${fixed[@]}"} ctest --output-on-failure --no-tests=error \
+                --parallel "$jobs" --exclude-regex "$skipped"
             grep -h "^skipped" Testing/Temporary/LastTest.log | sort | uniq -c || true
         )
     done

@@ -139,6 +139,9 @@ __global__ void __launch_bounds__(kWeighWarps* kWarp, weigh_blocks(kTokens))
             value =
                 weigh_tokens<kType, kTokens, kReadsBoth>(op, neuron.row, first, tested, is_needed);
         }
+        if (op.test.body == nullptr) {
+            __syncwarp(); // other lanes have read the test where this one writes
+        }
         if (writes) {
             *own = value;
         }

@@ -181,6 +181,19 @@ fn check_runtime_field(field: &str) {
         "gpu" => check_gpu(),
         "gpu_layers" => assert_eq!(gpu("gpu_layers: 1").layers, Some(1)),
         "vram_budget_gb" => assert_eq!(gpu("vram_budget_gb: 2").vram_budget, Some(2 << 30)),
+        "placement" => {
+            // Without a GPU there is nothing to move, and the core would refuse.
+            let wanted = if powerinfer::devices().is_ok() { 256 } else { 0 };
+            let adapting = runtime("gpu: preferred, placement: adaptive").unwrap();
+            assert_eq!(adapting.options().adapt_every, wanted);
+            assert_eq!(plain().options().adapt_every, 0);
+            let policy = policy("runtime", "gpu: 'off', placement: adaptive");
+            let error = policy.validate().unwrap_err();
+            assert!(error.to_string().contains("runtime.placement"), "{error}");
+            let options = powerinfer::SessionOptions::default().adapt_every(8);
+            let error = demo().session(options).unwrap_err();
+            assert!(error.to_string().contains("adapt_every"), "{error}");
+        }
         "batch_size" => {
             assert!(plain().sequence_len(1).is_err(), "one sequence");
             assert_eq!(runtime("batch_size: 2").unwrap().sequence_len(1).unwrap(), 0);

@@ -187,8 +187,8 @@ fn check_runtime_field(field: &str) {
             let adapting = runtime("gpu: preferred, placement: adaptive").unwrap();
             assert_eq!(adapting.options().adapt_every, wanted);
             assert_eq!(plain().options().adapt_every, 0);
-            let policy = policy("runtime", "gpu: 'off', placement: adaptive");
-            let error = policy.validate().unwrap_err();
+            let off = "model_path: x\nruntime: {gpu: 'off', placement: adaptive}\n";
+            let error = Policy::from_yaml(off).unwrap_err();
             assert!(error.to_string().contains("runtime.placement"), "{error}");
             let options = powerinfer::SessionOptions::default().adapt_every(8);
             let error = demo().session(options).unwrap_err();

@@ -4,6 +4,7 @@
 #include "engine.h"
 #include "test_data.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -85,6 +86,25 @@ inline std::vector<Case> internals(const fs::path& root) {
         });
     }
     return cases;
+}
+
+// Skips without the data.
+template <typename Run>
+void for_families(Run&& run) {
+    if (const auto root = test_data::root()) {
+        const std::vector<Case> cases = families(*root);
+        CHECK(cases.size() >= 12);
+        std::for_each(cases.begin(), cases.end(), run);
+    }
+}
+
+template <typename Run>
+void for_internals(Run&& run) {
+    if (const auto root = test_data::root()) {
+        const std::vector<Case> cases = internals(*root);
+        CHECK(!cases.empty());
+        std::for_each(cases.begin(), cases.end(), run);
+    }
 }
 
 } // namespace golden

@@ -50,6 +50,7 @@
 #define cudaMemcpyDefault          hipMemcpyDefault
 #define cudaMemcpyDeviceToDevice   hipMemcpyDeviceToDevice
 #define cudaMemcpyDeviceToHost     hipMemcpyDeviceToHost
+#define cudaMemcpyKind             hipMemcpyKind
 #define cudaMemcpyHostToDevice     hipMemcpyHostToDevice
 #define cudaMemcpyHostToHost       hipMemcpyHostToHost
 #define cudaMemset                 hipMemset

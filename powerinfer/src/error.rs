@@ -129,6 +129,9 @@ pub enum Error {
         /// The limit.
         limit: Duration,
     },
+    /// A bug: making the text panicked. The session goes on.
+    #[error("the generation panicked: this is a bug, please report it")]
+    Panicked,
     /// The thread that watches the time limit could not be started.
     #[error("cannot watch the time limit")]
     Watchdog(#[source] std::io::Error),

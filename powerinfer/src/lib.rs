@@ -74,8 +74,9 @@ pub use sampling::{
     Mirostat, Sampled, Sampler, SamplerKind, Sampling, SamplingError, TokenLogprob,
 };
 pub use session::{
-    CancelHandle, Completion, EmbedOptions, FinishReason, GenerateOptions, Generation, LayerStats,
-    Pooling, Session, SessionOptions, Stats,
+    CancelHandle, Completion, EmbedOptions, Event, FinishReason, Finished, GenerateOptions,
+    Generation, LayerStats, Load, Piece, Pooling, Request, RequestHandle, RequestId, Requests,
+    Scheduler, Session, SessionOptions, Stats, TokenDetail,
 };
 pub use statistics::{
     ActivationStatistics, FormatError, PickleError, StatisticsError, TorchError, read_torch_vector,

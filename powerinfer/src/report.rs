@@ -14,8 +14,13 @@ pub(crate) struct Identity {
     pub(crate) policy_hash: Option<String>,
 }
 
-/// Reports a generation that ended, by `finish` or with an error.
-pub(crate) fn generation(identity: &Identity, metrics: &Metrics, outcome: Result<&str, &str>) {
+/// Reports a generation that ended, for its reason or with an error.
+pub(crate) fn generation(
+    identity: &Identity,
+    request_id: Option<&str>,
+    metrics: &Metrics,
+    outcome: Result<&str, &str>,
+) {
     let metrics = serde_json::to_string(metrics).expect("plain numbers have a JSON form");
     let model_version = identity.model_version.as_deref();
     let checksum = identity.checksum.as_deref();
@@ -24,6 +29,7 @@ pub(crate) fn generation(identity: &Identity, metrics: &Metrics, outcome: Result
         Ok(finish_reason) => tracing::info!(
             target: "powerinfer::generation",
             event = "generation",
+            request_id,
             model = identity.model,
             model_version,
             checksum,
@@ -36,6 +42,7 @@ pub(crate) fn generation(identity: &Identity, metrics: &Metrics, outcome: Result
         Err(error) => tracing::error!(
             target: "powerinfer::generation",
             event = "generation",
+            request_id,
             model = identity.model,
             model_version,
             checksum,

@@ -146,8 +146,18 @@ impl Sampler {
         n: usize,
     ) -> Result<Sampled<'_>, SamplingError> {
         let token = self.sample(logits)?;
-        let logprob = logprobs::rank(&mut self.top, logits, n, token);
-        Ok(Sampled { token, logprob, top: &self.top })
+        let (logprob, top) = self.probabilities(logits, n, token);
+        Ok(Sampled { token, logprob, top })
+    }
+
+    /// Log-probability of `token` under the model, and its `n` most likely tokens.
+    pub(crate) fn probabilities(
+        &mut self,
+        logits: &[f32],
+        n: usize,
+        token: u32,
+    ) -> (f64, &[TokenLogprob]) {
+        (logprobs::rank(&mut self.top, logits, n, token), &self.top)
     }
 
     /// Lists the candidates, leaving out those that a top-k at the start would remove.

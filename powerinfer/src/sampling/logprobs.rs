@@ -1,7 +1,7 @@
 //! Log-probabilities of tokens under the model, before bias, penalties and filters.
 
 /// A token with its natural log-probability under the model.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct TokenLogprob {
     /// Token id.
     pub token: u32,

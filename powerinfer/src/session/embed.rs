@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::Session;
 use super::generate_options::GenerateOptions;
+use super::{Part, Session, core_index};
 use crate::batch::{Batch, Output, Token};
 use crate::error::Error;
 
@@ -74,14 +74,7 @@ impl Session {
     /// [`Error::Tokenizer`], [`Error::Cancelled`], [`Error::Timeout`].
     pub fn embed(&mut self, text: &str, options: EmbedOptions) -> Result<Vec<f32>, Error> {
         let start = Instant::now();
-        let tokens = self.encode(text, &GenerateOptions::default().or(&self.defaults))?;
-        if tokens.is_empty() {
-            return Err(Error::EmptyPrompt);
-        }
-        if tokens.len() > self.capacity {
-            let (tokens, capacity) = (tokens.len(), self.capacity);
-            return Err(Error::ContextFull { tokens, capacity, source: None });
-        }
+        let tokens = self.prepare(GenerateOptions::default()).embedded(text)?;
         let span = tracing::info_span!(
             "embedding",
             model = self.identity.model,
@@ -89,47 +82,76 @@ impl Session {
         );
         let _entered = span.enter();
         self.begin_run(start)?;
-        let result = self.pool(&tokens, options.pooling);
+        let result = self.pool(&tokens, options);
         self.end_run();
-        let mut vector = result?;
-        if options.normalize {
-            normalize(&mut vector);
-        }
-        Ok(vector)
+        result
     }
 
-    fn pool(&mut self, tokens: &[Token], pooling: Pooling) -> Result<Vec<f32>, Error> {
+    fn pool(&mut self, tokens: &[Token], options: EmbedOptions) -> Result<Vec<f32>, Error> {
+        let mut pool = Pool::new(self.model.info().dim, options);
+        let reusable = if pool.needs_all() { &[] } else { tokens };
+        self.keep_common_prefix(SEQUENCE, reusable)?;
         let mut batch = Batch::new();
-        let first = match pooling {
-            Pooling::Mean => {
-                self.truncate(SEQUENCE, 0)?;
-                batch.extend(tokens, 0, SEQUENCE, Output::HIDDEN);
-                batch.set_outputs(Output::HIDDEN);
-                0
-            }
-            Pooling::Last => {
-                self.keep_common_prefix(SEQUENCE, tokens)?;
-                let n = self.extend_batch(&mut batch, SEQUENCE, tokens);
-                batch.set_last_output(Output::HIDDEN);
-                n - 1
-            }
-        };
+        let outputs = (pool.outputs(), Output::HIDDEN);
+        let part = self.extend_batch(&mut batch, SEQUENCE, tokens, usize::MAX, outputs);
         self.decode(&batch)?;
-        let rows = first..batch.len();
-        let count = rows.len();
-        let mut sum = vec![0.0f64; super::to_usize(self.model.info().dim)];
-        for row in rows {
-            let row = u32::try_from(row).expect("a batch is no longer than its context");
-            for (sum, &x) in sum.iter_mut().zip(self.hidden(row)?) {
-                *sum += f64::from(x);
-            }
+        self.read_hidden(&part, &mut pool)?;
+        Ok(pool.finish())
+    }
+
+    /// Adds the vectors of a computed part that are wanted.
+    pub(super) fn read_hidden(&self, part: &Part, pool: &mut Pool) -> Result<(), Error> {
+        let rows = match pool.options.pooling {
+            Pooling::Mean => part.rows.clone(),
+            Pooling::Last if part.is_last => part.rows.end - 1..part.rows.end,
+            Pooling::Last => return Ok(()),
+        };
+        rows.map(core_index).try_for_each(|row| Ok(pool.add(self.hidden(row)?)))
+    }
+}
+
+/// Makes one vector of the vectors of a text's tokens.
+#[derive(Debug)]
+pub(super) struct Pool {
+    options: EmbedOptions,
+    sum: Vec<f64>,
+    count: usize,
+}
+
+impl Pool {
+    pub(super) fn new(dim: u32, options: EmbedOptions) -> Self {
+        Self { options, sum: vec![0.0; super::to_usize(dim)], count: 0 }
+    }
+
+    /// Whether the vectors of all tokens are wanted, or only the last one's.
+    pub(super) fn needs_all(&self) -> bool {
+        self.options.pooling == Pooling::Mean
+    }
+
+    /// What is wanted of tokens before the last.
+    pub(super) fn outputs(&self) -> Output {
+        if self.needs_all() { Output::HIDDEN } else { Output::NONE }
+    }
+
+    fn add(&mut self, hidden: &[f32]) {
+        self.count += 1;
+        for (sum, &x) in self.sum.iter_mut().zip(hidden) {
+            *sum += f64::from(x);
         }
+    }
+
+    pub(super) fn finish(self) -> Vec<f32> {
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             reason = "a mean of floats, rounded to a float once"
         )]
-        Ok(sum.into_iter().map(|sum| (sum / count as f64) as f32).collect())
+        let mean = self.sum.into_iter().map(|sum| (sum / self.count as f64) as f32);
+        let mut vector: Vec<f32> = mean.collect();
+        if self.options.normalize {
+            normalize(&mut vector);
+        }
+        vector
     }
 }
 

@@ -34,6 +34,13 @@ pub struct GenerateOptions {
     pub echo: bool,
     /// Goes on where the model would end the text.
     pub ignore_end: bool,
+    /// Tells with each token how likely it was, and this many of the most likely ones in its
+    /// place. With [`echo`](Self::echo) for the tokens of the prompt too, all of which are
+    /// computed then.
+    pub logprobs: Option<usize>,
+    /// When the context is full, forgets the older half of it, but for the first token, and goes
+    /// on; off, the text ends there. What stays is computed again.
+    pub context_shift: bool,
 }
 
 impl GenerateOptions {
@@ -86,6 +93,20 @@ impl GenerateOptions {
         self
     }
 
+    /// Sets how many of the most likely tokens are told with each token.
+    #[must_use]
+    pub fn logprobs(mut self, logprobs: usize) -> Self {
+        self.logprobs = Some(logprobs);
+        self
+    }
+
+    /// Sets whether a full context forgets its older half.
+    #[must_use]
+    pub fn context_shift(mut self, context_shift: bool) -> Self {
+        self.context_shift = context_shift;
+        self
+    }
+
     /// Fills what is not set from `defaults`.
     #[must_use]
     pub(super) fn or(self, defaults: &Self) -> Self {
@@ -97,6 +118,8 @@ impl GenerateOptions {
             parse_special: self.parse_special.or(defaults.parse_special),
             echo: self.echo || defaults.echo,
             ignore_end: self.ignore_end || defaults.ignore_end,
+            logprobs: self.logprobs.or(defaults.logprobs),
+            context_shift: self.context_shift || defaults.context_shift,
         }
     }
 }

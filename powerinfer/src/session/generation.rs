@@ -5,12 +5,14 @@ use std::time::Instant;
 use super::Session;
 use super::generate_options::{FinishReason, GenerateOptions};
 use super::meter::{Meter, TokenCounts};
+use super::preparation::Preparation;
 use super::run::Run;
+use super::token_detail::{Piece, TokenDetail};
 use crate::batch::{Batch, Token};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::report;
-use crate::text::{ChatMessage, ChatRequest, ChatTemplate, EncodeOptions};
+use crate::text::{ChatMessage, ChatRequest, ChatTemplate};
 
 /// The sequence that single texts are made in.
 const SEQUENCE: u32 = 0;
@@ -44,6 +46,7 @@ pub struct Generation<'s> {
     /// Tokens of the prompt that were in the cache already.
     cached: usize,
     has_failed: bool,
+    details: Vec<TokenDetail>,
     metrics: Option<Metrics>, // once it is over
 }
 
@@ -55,6 +58,9 @@ pub struct Completion {
     pub text: String,
     /// Its tokens, without one that ended it.
     pub tokens: Vec<Token>,
+    /// How likely they were; empty unless [`GenerateOptions::logprobs`] asked for it. What a stop
+    /// string took away is not here.
+    pub details: Vec<TokenDetail>,
     /// How it ended.
     pub finish_reason: FinishReason,
     /// What it cost.
@@ -76,9 +82,8 @@ impl Session {
         prompt: &str,
         options: impl Into<GenerateOptions>,
     ) -> Result<Generation<'_>, Error> {
-        let options = options.into().or(&self.defaults);
-        let tokens = self.encode(prompt, &options)?;
-        self.start(prompt, tokens, options)
+        let run = self.prepare(options).text(prompt)?;
+        self.start(run)
     }
 
     /// Continues a text that is given as tokens.
@@ -91,14 +96,8 @@ impl Session {
         prompt: &[Token],
         options: impl Into<GenerateOptions>,
     ) -> Result<Generation<'_>, Error> {
-        let options = options.into().or(&self.defaults);
-        let vocab_size = self.model.info().vocab_size;
-        if let Some(&token) = prompt.iter().find(|&&token| token >= vocab_size) {
-            return Err(Error::UnknownToken { token, vocab_size });
-        }
-        let text =
-            if options.echo { self.model.tokenizer()?.decode(prompt)? } else { String::new() };
-        self.start(&text, prompt.to_vec(), options)
+        let run = self.prepare(options).tokens(prompt)?;
+        self.start(run)
     }
 
     /// Answers a conversation by the model's chat template. What a turn shares with the one before
@@ -133,42 +132,25 @@ impl Session {
     ) -> Result<Generation<'_>, Error> {
         let request =
             ChatRequest { messages, add_generation_prompt: true, ..ChatRequest::default() };
-        let prompt = template.render(&request)?;
-        let mut options = options.into().or(&self.defaults);
-        // The template spells the turns with control tokens.
-        options.parse_special = Some(true);
-        let tokens = self.encode(&prompt, &options)?;
-        self.start(&prompt, tokens, options)
+        let run = self.prepare(options).chat(template, &request)?;
+        self.start(run)
     }
 
-    /// Turns a prompt into tokens as `options` say.
-    pub(super) fn encode(
-        &self,
-        prompt: &str,
-        options: &GenerateOptions,
-    ) -> Result<Vec<Token>, Error> {
-        let tokenizer = self.model.tokenizer()?;
-        let encode = EncodeOptions::default()
-            .add_bos(options.add_bos.unwrap_or(tokenizer.wants_bos()))
-            .parse_special(options.parse_special.unwrap_or(false));
-        Ok(tokenizer.encode(prompt, encode)?)
+    /// What turns prompts into runs of this session.
+    pub(super) fn prepare(&self, options: impl Into<GenerateOptions>) -> Preparation<'_> {
+        let options = options.into().or(&self.defaults);
+        Preparation { model: &self.model, capacity: self.capacity, options }
     }
 
-    fn start(
-        &mut self,
-        prompt: &str,
-        tokens: Vec<Token>,
-        options: GenerateOptions,
-    ) -> Result<Generation<'_>, Error> {
+    fn start(&mut self, run: Run) -> Result<Generation<'_>, Error> {
         let meter = Meter::new(self.model.load_time());
-        let run = Run::new(&self.model, self.capacity, options, prompt, tokens)?;
         let span = tracing::info_span!(
             "generation",
             model = self.identity.model,
             prompt_tokens = run.prompt().len(),
             seed = run.seed(),
         );
-        let cached = self.keep_common_prefix(SEQUENCE, run.prompt())?;
+        let cached = self.keep_common_prefix(SEQUENCE, run.cacheable())?;
         self.begin_run(meter.start())?;
         Ok(Generation {
             session: self,
@@ -178,6 +160,7 @@ impl Session {
             span,
             cached,
             has_failed: false,
+            details: Vec::new(),
             metrics: None,
         })
     }
@@ -197,6 +180,12 @@ impl Generation<'_> {
     /// The tokens of the prompt.
     pub fn prompt_tokens(&self) -> &[Token] {
         self.run.prompt()
+    }
+
+    /// How likely the tokens of the text so far were; empty unless
+    /// [`GenerateOptions::logprobs`] asked for it.
+    pub fn details(&self) -> &[TokenDetail] {
+        &self.details
     }
 
     /// The seed of the draws: with the same seed, options and prompt comes the same text.
@@ -228,14 +217,16 @@ impl Generation<'_> {
         let finish_reason = self.run.finish_reason().cloned();
         let finish_reason = finish_reason.expect("text that ends without an error has a reason");
         let tokens = self.run.completion().to_vec();
-        Ok(Completion { text, tokens, finish_reason, metrics: self.metrics() })
+        let details = std::mem::take(&mut self.details);
+        Ok(Completion { text, tokens, details, finish_reason, metrics: self.metrics() })
     }
 
     /// Computes what is pending and draws one token, or ends the text.
     fn step(&mut self) -> Result<(), Error> {
         let start = Instant::now();
         self.batch.clear();
-        let n = self.session.extend_batch(&mut self.batch, SEQUENCE, self.run.tokens());
+        self.session.keep_common_prefix(SEQUENCE, self.run.window())?;
+        let part = self.session.extend_run(&mut self.batch, SEQUENCE, &self.run, usize::MAX);
         match self.session.decode(&self.batch) {
             Ok(()) => {}
             Err(Error::Cancelled) => {
@@ -248,8 +239,7 @@ impl Generation<'_> {
             }
             Err(error) => return Err(error),
         }
-        let last = u32::try_from(n - 1).expect("a batch is no longer than its context");
-        self.run.advance(self.session.logits(last)?)?;
+        self.session.read_logits(&part, &mut self.run)?;
         let stats = self.session.stats();
         self.meter.step(start.elapsed(), !self.run.completion().is_empty(), &stats);
         Ok(())
@@ -262,7 +252,7 @@ impl Generation<'_> {
         }
         self.session.end_run();
         let metrics = self.measure();
-        report::generation(&self.session.identity, &metrics, outcome);
+        report::generation(&self.session.identity, None, &metrics, outcome);
         self.metrics = Some(metrics);
     }
 
@@ -283,8 +273,11 @@ impl Iterator for Generation<'_> {
         let span = self.span.clone();
         let _entered = span.enter();
         loop {
-            if let Some(text) = self.run.take_text() {
-                return Some(Ok(text));
+            if let Some(Piece { text, tokens }) = self.run.take_piece() {
+                self.details.extend(tokens);
+                if !text.is_empty() {
+                    return Some(Ok(text));
+                }
             }
             if self.has_failed || self.run.finish_reason().is_some() {
                 return None;

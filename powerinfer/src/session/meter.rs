@@ -27,13 +27,12 @@ pub(super) struct TokenCounts {
 
 impl Meter {
     pub(super) fn new(load: Duration) -> Self {
-        Self {
-            start: Instant::now(),
-            load,
-            prefill: Duration::ZERO,
-            decode: Duration::ZERO,
-            first_token: None,
-        }
+        Self::since(Instant::now(), load)
+    }
+
+    /// Measures a generation that was asked for at `start`.
+    pub(super) fn since(start: Instant, load: Duration) -> Self {
+        Self { start, load, prefill: Duration::ZERO, decode: Duration::ZERO, first_token: None }
     }
 
     /// When the generation was asked for.

@@ -7,11 +7,15 @@ mod interrupt;
 mod meter;
 mod options;
 mod parallel;
+mod preparation;
 mod run;
+mod scheduler;
 mod stats;
+mod token_detail;
 mod watchdog;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +24,11 @@ pub use generate_options::{FinishReason, GenerateOptions};
 pub use generation::{Completion, Generation};
 pub use interrupt::CancelHandle;
 pub use options::SessionOptions;
+pub use scheduler::{
+    Event, Finished, Load, Request, RequestHandle, RequestId, Requests, Scheduler,
+};
 pub use stats::{LayerStats, Stats};
+pub use token_detail::{Piece, TokenDetail};
 
 use crate::batch::{Batch, Output, Token};
 use crate::error::Error;
@@ -29,6 +37,7 @@ use crate::model::Model;
 use crate::report::Identity;
 use crate::statistics::ActivationStatistics;
 use interrupt::{Cause, Interrupt};
+use run::Run;
 use watchdog::Watchdog;
 
 /// Runs a model: holds its KV cache, scratch memory and threads.
@@ -89,6 +98,17 @@ struct Scratch {
     sequences: Vec<i32>,
     outputs: Vec<u8>,
     lengths: Vec<usize>, // of the sequences, with the batch so far
+}
+
+/// What of a batch belongs to one text.
+#[derive(Debug)]
+struct Part {
+    /// Its rows in the batch.
+    rows: Range<usize>,
+    /// Position of the first one in its sequence.
+    first: usize,
+    /// Whether nothing of the text is left to compute after it.
+    is_last: bool,
 }
 
 impl Session {
@@ -325,17 +345,53 @@ impl Session {
         let history = &self.histories[self.sequence(sequence)?];
         let common = history.iter().zip(tokens).take_while(|(a, b)| a == b).count();
         let keep = common.min(tokens.len().saturating_sub(1));
-        let length = u32::try_from(keep).expect("a sequence is shorter than its context");
-        self.truncate(sequence, length)?;
+        if keep < history.len() {
+            self.truncate(sequence, core_index(keep))?;
+        }
         Ok(keep)
     }
 
-    /// Appends to `batch` what of `tokens` is not yet in the sequence, with logits for the last.
-    fn extend_batch(&self, batch: &mut Batch, sequence: u32, tokens: &[Token]) -> usize {
-        let done = self.histories[to_usize(sequence)].len();
-        let position = u32::try_from(done).expect("a sequence is shorter than its context");
-        batch.extend(&tokens[done..], position, sequence, Output::LOGITS);
-        tokens.len() - done
+    /// Appends to `batch` up to `limit` of those `tokens` that the sequence does not hold yet, with
+    /// `output` for each and `last` for the last of all.
+    fn extend_batch(
+        &self,
+        batch: &mut Batch,
+        sequence: u32,
+        tokens: &[Token],
+        limit: usize,
+        (output, last): (Output, Output),
+    ) -> Part {
+        let first = self.histories[to_usize(sequence)].len();
+        let end = tokens.len().min(first.saturating_add(limit));
+        let start = batch.len();
+        for (&token, position) in tokens[first..end].iter().zip(core_index(first)..) {
+            batch.push(token, position, sequence, output);
+        }
+        let is_last = end == tokens.len();
+        if is_last {
+            batch.set_last_output(last);
+        }
+        Part { rows: start..batch.len(), first, is_last }
+    }
+
+    /// The same for a run: with logits for its last token, and for its prompt where it tells them.
+    fn extend_run(&self, batch: &mut Batch, sequence: u32, run: &Run, limit: usize) -> Part {
+        let all = if run.wants_prompt_logits() { Output::LOGITS } else { Output::NONE };
+        self.extend_batch(batch, sequence, run.window(), limit, (all, Output::LOGITS))
+    }
+
+    /// Gives the logits of a computed part to its run, which draws its next token if the part was
+    /// the last one.
+    fn read_logits(&self, part: &Part, run: &mut Run) -> Result<(), Error> {
+        if run.wants_prompt_logits() {
+            for (row, position) in part.rows.clone().zip(part.first..) {
+                run.rank_prompt(position, self.logits(core_index(row))?)?;
+            }
+        }
+        if part.is_last {
+            run.advance(self.logits(core_index(part.rows.end - 1))?)?;
+        }
+        Ok(())
     }
 
     /// Starts the time limit of a run that was asked for at `start`.
@@ -417,6 +473,11 @@ impl Scratch {
 fn core_number(what: &str, n: u32) -> Result<i32, Error> {
     let too_large = |_| CoreError::invalid_argument(format!("{what} {n} does not fit 31 bits"));
     Ok(i32::try_from(n).map_err(too_large)?)
+}
+
+/// A row of a batch or a place in a sequence, in the width of the core.
+fn core_index(n: usize) -> u32 {
+    u32::try_from(n).expect("batches and sequences are no longer than their context")
 }
 
 fn to_usize(n: u32) -> usize {

@@ -1,34 +1,21 @@
-//! Several texts at a time: all of them in every batch, the next prompt as soon as one ends.
+//! Several texts at a time, given at once.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Session;
-use super::generate_options::{FinishReason, GenerateOptions};
+use super::generate_options::GenerateOptions;
 use super::generation::Completion;
-use super::meter::{Meter, TokenCounts};
-use super::run::Run;
-use crate::batch::Batch;
+use super::scheduler::{Event, Requests, Schedule, Step};
+use super::token_detail::TokenDetail;
 use crate::error::Error;
-use crate::report;
 
-/// One text and its measurements.
-struct Job {
-    run: Run,
-    meter: Meter,
+/// What has come of a text so far.
+#[derive(Default)]
+struct Text {
     text: String,
+    details: Vec<TokenDetail>,
     completion: Option<Completion>,
-}
-
-/// Which job runs in which sequence, and which ones wait.
-struct Schedule {
-    /// Job by sequence.
-    slots: Vec<Option<usize>>,
-    /// Running jobs, the last admitted last.
-    order: Vec<usize>,
-    waiting: VecDeque<usize>,
-    /// Someone was sent back for lack of room: nobody enters until a job has ended.
-    is_crowded: bool,
 }
 
 impl Session {
@@ -37,7 +24,8 @@ impl Session {
     ///
     /// Every text is what [`generate`](Self::generate) would give for it alone. As many run at a
     /// time as the session has sequences, all of which are taken over and left empty. A text that
-    /// finds the context crowded waits.
+    /// finds the context crowded waits. Texts that are not known beforehand are served by a
+    /// [`Scheduler`](crate::Scheduler).
     ///
     /// # Errors
     ///
@@ -48,201 +36,64 @@ impl Session {
         prompts: &[P],
         options: impl Into<GenerateOptions>,
     ) -> Result<Vec<Completion>, Error> {
-        let options = options.into().or(&self.defaults);
-        let mut jobs = Vec::with_capacity(prompts.len());
-        for prompt in prompts {
-            let prompt = prompt.as_ref();
-            let tokens = self.encode(prompt, &options)?;
-            let run = Run::new(&self.model, self.capacity, options.clone(), prompt, tokens)?;
-            let meter = Meter::new(self.model.load_time());
-            jobs.push(Job { run, meter, text: String::new(), completion: None });
-        }
+        let options = options.into();
+        let requests = Requests::of(self);
+        let mut schedule = Schedule::new(self.histories.len(), usize::MAX);
+        let prepared = prompts.iter().map(|p| requests.text(p.as_ref(), options.clone()));
+        let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
         let span = tracing::info_span!(
             "generation_batch",
             model = self.identity.model,
-            prompts = jobs.len()
+            prompts = prompts.len()
         );
         let _entered = span.enter();
         self.begin_run(Instant::now())?;
-        let result = self.run_jobs(&mut jobs);
+        self.empty_sequences()?;
+        // Numbers count from 0 in the order of submission.
+        let mut texts: Vec<Text> = prepared.iter().map(|_| Text::default()).collect();
+        for request in prepared {
+            schedule.submit(self, request);
+        }
+        let result = self.run_schedule(&mut schedule, &mut texts);
         self.end_run();
-        if let Err(error) = &result {
-            let error = report::chain(error);
-            for job in jobs.iter().filter(|job| job.completion.is_none()) {
-                let metrics = job.measure(self);
-                report::generation(&self.identity, &metrics, Err(&error));
-            }
-        }
+        self.empty_sequences()?;
         result?;
-        Ok(jobs.into_iter().filter_map(|job| job.completion).collect())
+        Ok(texts.into_iter().filter_map(|text| text.completion).collect())
     }
 
-    fn run_jobs(&mut self, jobs: &mut [Job]) -> Result<(), Error> {
-        for sequence in 0..self.options.sequences {
-            self.truncate(sequence, 0)?;
-        }
-        let mut schedule = Schedule::new(self.histories.len(), jobs.len());
-        let mut batch = Batch::new();
-        loop {
-            schedule.admit(jobs, self.room());
-            if schedule.order.is_empty() {
-                return Ok(());
-            }
-            let result = self.step_jobs(jobs, &mut schedule, &mut batch);
-            if result.is_err() {
-                for sequence in 0..self.options.sequences {
-                    self.truncate(sequence, 0)?;
+    fn run_schedule(&mut self, schedule: &mut Schedule, texts: &mut [Text]) -> Result<(), Error> {
+        let mut failure = None;
+        let mut sink = |id: super::RequestId, event| {
+            let text = &mut texts[id.index()];
+            match event {
+                Event::Piece(piece) => {
+                    text.text.push_str(&piece.text);
+                    text.details.extend(piece.tokens);
                 }
+                Event::Finished(finished) => {
+                    text.completion = Some(Completion {
+                        text: std::mem::take(&mut text.text),
+                        tokens: finished.tokens,
+                        details: std::mem::take(&mut text.details),
+                        finish_reason: finished.finish_reason,
+                        metrics: finished.metrics,
+                    });
+                }
+                Event::Failed(error) => _ = failure.get_or_insert(error),
+                Event::Started | Event::Embedded { .. } => {}
             }
-            result?;
-        }
-    }
-
-    /// Computes one batch and draws a token for every running job.
-    fn step_jobs(
-        &mut self,
-        jobs: &mut [Job],
-        schedule: &mut Schedule,
-        batch: &mut Batch,
-    ) -> Result<(), Error> {
-        let start = Instant::now();
-        batch.clear();
-        let mut rows = Vec::with_capacity(schedule.slots.len());
-        for (sequence, job) in schedule.running() {
-            self.extend_batch(batch, sequence, jobs[job].run.tokens());
-            rows.push((batch.len() - 1, sequence, job));
-        }
-        match self.decode(batch) {
-            Ok(()) => {}
-            Err(Error::Cancelled) => return self.end_all(jobs, schedule),
-            Err(Error::ContextFull { .. }) if schedule.order.len() > 1 => {
-                return self.send_back(schedule);
-            }
-            Err(Error::ContextFull { .. }) if !jobs[rows[0].2].run.completion().is_empty() => {
-                let (_, sequence, job) = rows[0];
-                jobs[job].run.end(FinishReason::ContextFull);
-                return self.finish(&mut jobs[job], schedule, sequence);
-            }
-            Err(error) => return Err(error),
-        }
-        for &(row, _, job) in &rows {
-            let row = u32::try_from(row).expect("a batch is no longer than its context");
-            jobs[job].run.advance(self.logits(row)?)?;
-        }
-        let (elapsed, stats) = (start.elapsed(), self.stats());
-        for &(_, sequence, job) in &rows {
-            let job = &mut jobs[job];
-            job.meter.step(elapsed, !job.run.completion().is_empty(), &stats);
-            job.text.extend(job.run.take_text());
-            if job.run.finish_reason().is_some() {
-                self.finish(job, schedule, sequence)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the last admitted job out; it starts over, with its tokens so far, when there is room.
-    fn send_back(&mut self, schedule: &mut Schedule) -> Result<(), Error> {
-        let sequence = schedule.send_last_back();
-        self.truncate(sequence, 0)
-    }
-
-    fn end_all(&mut self, jobs: &mut [Job], schedule: &mut Schedule) -> Result<(), Error> {
-        let running: Vec<_> = schedule.running().collect();
-        for (sequence, job) in running {
-            jobs[job].run.end(FinishReason::Cancelled);
-            self.finish(&mut jobs[job], schedule, sequence)?;
-        }
-        for job in std::mem::take(&mut schedule.waiting) {
-            jobs[job].run.end(FinishReason::Cancelled);
-            jobs[job].complete(self);
-        }
-        Ok(())
-    }
-
-    fn finish(
-        &mut self,
-        job: &mut Job,
-        schedule: &mut Schedule,
-        sequence: u32,
-    ) -> Result<(), Error> {
-        schedule.release(sequence);
-        job.complete(self);
-        self.truncate(sequence, 0)
-    }
-}
-
-impl Job {
-    fn measure(&self, session: &Session) -> crate::Metrics {
-        let counts = TokenCounts {
-            prompt: self.run.prompt().len(),
-            cached: 0,
-            completion: self.run.completion().len(),
         };
-        self.meter.finish(counts, &session.stats(), &session.model.info().gpu)
-    }
-
-    /// Turns a run that has a finish reason into a completion and reports it.
-    fn complete(&mut self, session: &Session) {
-        let Some(finish_reason) = self.run.finish_reason().cloned() else { return };
-        self.text.extend(self.run.take_text());
-        let metrics = self.measure(session);
-        report::generation(&session.identity, &metrics, Ok(&finish_reason.to_string()));
-        self.completion = Some(Completion {
-            text: std::mem::take(&mut self.text),
-            tokens: self.run.completion().to_vec(),
-            finish_reason,
-            metrics,
-        });
-    }
-}
-
-impl Schedule {
-    fn new(n_sequences: usize, n_jobs: usize) -> Self {
-        Self {
-            slots: vec![None; n_sequences],
-            order: Vec::new(),
-            waiting: (0..n_jobs).collect(),
-            is_crowded: false,
-        }
-    }
-
-    /// Running jobs by sequence.
-    fn running(&self) -> impl Iterator<Item = (u32, usize)> + '_ {
-        (0u32..).zip(&self.slots).filter_map(|(sequence, job)| Some((sequence, (*job)?)))
-    }
-
-    /// Lets waiting jobs in while there is a sequence and room for what they have so far.
-    fn admit(&mut self, jobs: &[Job], mut room: usize) {
-        while !self.is_crowded {
-            let free = self.slots.iter().position(Option::is_none);
-            let (Some(slot), Some(&job)) = (free, self.waiting.front()) else { return };
-            let wanted = jobs[job].run.tokens().len();
-            if wanted > room && !self.order.is_empty() {
-                return;
+        while schedule.has_work() {
+            match schedule.step(self, &mut sink) {
+                Step::Done | Step::Idle => {}
+                Step::Interrupted | Step::Failed => schedule.cancel_all(self, &mut sink),
             }
-            room = room.saturating_sub(wanted);
-            self.waiting.pop_front();
-            self.slots[slot] = Some(job);
-            self.order.push(job);
         }
+        // The others that failed with it have let go of it.
+        failure.and_then(Arc::into_inner).map_or(Ok(()), Err)
     }
 
-    /// Frees the sequence of a job that has ended.
-    fn release(&mut self, sequence: u32) {
-        let job = self.slots[super::to_usize(sequence)].take();
-        self.order.retain(|&running| Some(running) != job);
-        self.is_crowded = false;
-    }
-
-    /// Moves the last admitted job to the front of those that wait; returns its sequence.
-    fn send_last_back(&mut self) -> u32 {
-        let job = self.order.pop();
-        let sequence = self.running().find(|&(_, running)| Some(running) == job);
-        let (sequence, job) = sequence.expect("a running job has a sequence");
-        self.slots[super::to_usize(sequence)] = None;
-        self.waiting.push_front(job);
-        self.is_crowded = true;
-        sequence
+    fn empty_sequences(&mut self) -> Result<(), Error> {
+        (0..self.options.sequences).try_for_each(|sequence| self.truncate(sequence, 0))
     }
 }

@@ -1,6 +1,9 @@
 //! One text in the making: from logits to tokens to text, until something ends it.
 
+use std::collections::VecDeque;
+
 use super::generate_options::{FinishReason, GenerateOptions};
+use super::token_detail::{Piece, TokenDetail};
 use crate::batch::Token;
 use crate::error::Error;
 use crate::model::Model;
@@ -17,10 +20,22 @@ pub(super) struct Run {
     stop: Vec<String>,
     max_tokens: Option<u32>,
     ignore_end: bool,
+    context_shift: bool,
     /// Tokens that prompt and completion may have together.
     capacity: usize,
     tokens: Vec<Token>, // prompt, then completion
     n_prompt: usize,
+    /// What the cache is to hold: all tokens, or those that were not dropped by a shift.
+    window: Vec<Token>,
+    /// How many most likely tokens are told with each token, if that is told at all.
+    logprobs: Option<usize>,
+    /// Whether the tokens of the prompt are told too.
+    tells_prompt: bool,
+    /// Tokens whose text nobody has taken yet.
+    details: VecDeque<TokenDetail>,
+    /// Bytes of text that were decoded, and that became certain.
+    decoded: usize,
+    certain: usize,
     /// Finished text that nobody has taken yet.
     ready: String,
     finish: Option<FinishReason>,
@@ -55,25 +70,39 @@ impl Run {
         let decoder =
             if continues { tokenizer.continuation_decoder() } else { tokenizer.decoder() };
         let stop = options.stop.unwrap_or_default();
-        Ok(Self {
+        let ready = if options.echo { prompt.to_owned() } else { String::new() };
+        let mut run = Self {
             sampler,
             decoder,
             stops: StopMatcher::new(&stop)?,
             stop,
             max_tokens: options.max_tokens,
             ignore_end: options.ignore_end,
+            context_shift: options.context_shift,
             capacity,
             n_prompt: tokens.len(),
+            window: tokens.clone(),
             tokens,
-            ready: if options.echo { prompt.to_owned() } else { String::new() },
+            logprobs: options.logprobs,
+            tells_prompt: options.echo && options.logprobs.is_some(),
+            details: VecDeque::new(),
+            decoded: ready.len(),
+            certain: ready.len(),
+            ready,
             finish: None,
             tokenizer,
-        })
+        };
+        if run.tells_prompt {
+            // Nothing comes before the first token that it could be likely after.
+            let token = run.tokens[0];
+            run.details.push_back(TokenDetail { token, offset: 0, logprob: None, top: vec![] });
+        }
+        Ok(run)
     }
 
-    /// Prompt and completion so far.
-    pub(super) fn tokens(&self) -> &[Token] {
-        &self.tokens
+    /// What the cache is to hold: prompt and completion so far, unless the context was shifted.
+    pub(super) fn window(&self) -> &[Token] {
+        &self.window
     }
 
     pub(super) fn prompt(&self) -> &[Token] {
@@ -82,6 +111,16 @@ impl Run {
 
     pub(super) fn completion(&self) -> &[Token] {
         &self.tokens[self.n_prompt..]
+    }
+
+    /// What of the window may come from a cache: nothing where the prompt's own logits are told.
+    pub(super) fn cacheable(&self) -> &[Token] {
+        if self.wants_prompt_logits() { &[] } else { &self.window }
+    }
+
+    /// Whether logits are wanted for every token of the prompt.
+    pub(super) fn wants_prompt_logits(&self) -> bool {
+        self.tells_prompt && self.completion().is_empty()
     }
 
     /// The seed of the draws.
@@ -93,9 +132,25 @@ impl Run {
         self.finish.as_ref()
     }
 
-    /// Takes the text that became certain since the last call; `None` if there is none.
-    pub(super) fn take_text(&mut self) -> Option<String> {
-        (!self.ready.is_empty()).then(|| std::mem::take(&mut self.ready))
+    /// Takes the text that became certain since the last call, with the tokens that begin in it;
+    /// `None` if there is none.
+    pub(super) fn take_piece(&mut self) -> Option<Piece> {
+        let text = std::mem::take(&mut self.ready);
+        let is_over = self.finish.is_some();
+        let begun = self.details.iter().take_while(|t| is_over || t.offset < self.certain).count();
+        let tokens: Vec<TokenDetail> = self.details.drain(..begun).collect();
+        (!text.is_empty() || !tokens.is_empty()).then_some(Piece { text, tokens })
+    }
+
+    /// Tells how likely the token of the prompt was that follows `position`.
+    pub(super) fn rank_prompt(&mut self, position: usize, logits: &[f32]) -> Result<(), Error> {
+        let next = position + 1;
+        if !self.tells_prompt || next >= self.n_prompt {
+            return Ok(());
+        }
+        let offset = self.tokenizer.decode(&self.tokens[..next])?.len();
+        self.detail(self.tokens[next], offset.min(self.certain), logits);
+        Ok(())
     }
 
     /// Draws the next token from `logits` and does everything that follows from it.
@@ -110,15 +165,26 @@ impl Run {
             return Ok(());
         }
         self.sampler.accept(token)?;
+        self.detail(token, self.decoded, logits);
         self.tokens.push(token);
-        let step = self.stops.push(self.decoder.push(token)?);
+        self.window.push(token);
+        let text = self.decoder.push(token)?;
+        self.decoded += text.len();
+        let step = self.stops.push(text);
         self.ready.push_str(step.text);
+        self.certain += step.text.len();
         if let Some(index) = step.stop {
+            // What the stop string took away is not part of the text, nor are its tokens.
+            self.details.retain(|token| token.offset < self.certain);
             self.finish = Some(FinishReason::StopString(self.stop[index].clone()));
         } else if self.has_all_tokens() {
             self.end(FinishReason::MaxTokens);
-        } else if self.tokens.len() >= self.capacity {
-            self.end(FinishReason::ContextFull);
+        } else if self.window.len() >= self.capacity {
+            if self.context_shift {
+                self.shift();
+            } else {
+                self.end(FinishReason::ContextFull);
+            }
         }
         Ok(())
     }
@@ -130,6 +196,20 @@ impl Run {
         self.ready.push_str(step.text);
         self.ready.push_str(&self.stops.flush());
         self.finish = Some(reason);
+    }
+
+    /// Drops the older half of the window but for its first token, so that the text can go on.
+    fn shift(&mut self) {
+        let kept = 1.min(self.n_prompt);
+        let dropped = (self.window.len() - kept) / 2;
+        self.window.drain(kept..kept + dropped);
+    }
+
+    fn detail(&mut self, token: Token, offset: usize, logits: &[f32]) {
+        let Some(n) = self.logprobs else { return };
+        let (logprob, top) = self.sampler.probabilities(logits, n, token);
+        let top = top.to_vec();
+        self.details.push_back(TokenDetail { token, offset, logprob: Some(logprob), top });
     }
 
     fn has_all_tokens(&self) -> bool {

@@ -23,6 +23,7 @@ mod placement;
 mod policy;
 mod policy_fields;
 mod reuse;
+mod scheduler;
 mod statistics;
 mod support;
 mod tokenizer;

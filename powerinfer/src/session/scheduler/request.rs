@@ -73,6 +73,11 @@ impl Requests {
         self.capacity
     }
 
+    /// What texts take where their own options are silent.
+    pub fn defaults(&self) -> &GenerateOptions {
+        &self.defaults
+    }
+
     /// A text that continues `prompt`.
     ///
     /// # Errors

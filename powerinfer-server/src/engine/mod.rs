@@ -1,0 +1,173 @@
+//! The engine: one thread that owns the session, and what handlers know of it.
+
+mod reply;
+mod snapshot;
+mod thread;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use powerinfer::{ChatTemplate, Error, Model, Request, Requests, Session};
+use tokio::sync::{oneshot, watch};
+
+pub(crate) use reply::{Reply, Told};
+pub(crate) use snapshot::{Snapshot, Snapshots};
+
+use crate::error::ApiError;
+use crate::metrics::Metrics;
+
+/// A loaded model and how sessions are opened on it.
+pub struct Served {
+    pub(crate) model: Model,
+    open: Box<dyn Fn(&Model) -> Result<Session, Error> + Send>,
+    id: String,
+    template: Option<ChatTemplate>,
+    facts: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Served {
+    /// Serves `model` from a session that `open` opens; another one is opened if the first is lost
+    /// to a bug. The session's [`sequences`](powerinfer::SessionOptions::sequences) are the texts
+    /// that run at a time.
+    pub fn new(
+        model: Model,
+        open: impl Fn(&Model) -> Result<Session, Error> + Send + 'static,
+    ) -> Self {
+        let id = model.info().name.clone();
+        Self { model, open: Box::new(open), id, template: None, facts: serde_json::Map::new() }
+    }
+
+    /// Sets the name that requests call the model by; without it, the model's own.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// Sets the chat template; without it, the model file's.
+    #[must_use]
+    pub fn chat_template(mut self, template: Option<ChatTemplate>) -> Self {
+        self.template = template;
+        self
+    }
+
+    /// Adds a fact about the model to what `/v1/models` tells.
+    #[must_use]
+    pub fn fact(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.facts.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Whether there is a model yet.
+#[derive(Debug, Clone)]
+pub(crate) enum State {
+    Loading,
+    Ready(Arc<Engine>),
+    /// It could not be loaded, or was lost and could not be opened again.
+    Lost,
+}
+
+/// A model that serves.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// The name that requests call it by.
+    pub(crate) id: String,
+    pub(crate) requests: Requests,
+    pub(crate) template: Option<ChatTemplate>,
+    pub(crate) facts: serde_json::Map<String, serde_json::Value>,
+    /// When it was ready, in seconds of Unix.
+    pub(crate) created: u64,
+    pub(crate) snapshots: Arc<Snapshots>,
+    mailbox: mpsc::Sender<Submission>,
+    queue: Arc<Queue>,
+}
+
+/// Counts requests that wait, so that there are never too many.
+#[derive(Debug)]
+struct Queue {
+    waiting: AtomicUsize,
+    limit: usize,
+}
+
+/// A request on its way to the engine's thread.
+struct Submission {
+    request: Request,
+    reply: reply::Sender,
+}
+
+/// An engine's thread that was started.
+pub(crate) struct Started {
+    pub(crate) state: watch::Receiver<State>,
+    /// Tells why it ended, if it did not end because nobody needs it any more.
+    pub(crate) failure: oneshot::Receiver<Error>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Starts the engine's thread, which loads the model first.
+pub(crate) fn start(
+    load: impl FnOnce() -> Result<Served, Error> + Send + 'static,
+    queue_limit: usize,
+    prefill_chunk: Option<usize>,
+    metrics: Arc<Metrics>,
+) -> std::io::Result<Started> {
+    let (state, watched) = watch::channel(State::Loading);
+    let (failed, failure) = oneshot::channel();
+    let queue = Arc::new(Queue { waiting: AtomicUsize::new(0), limit: queue_limit });
+    let builder = std::thread::Builder::new().name("powerinfer-engine".to_owned());
+    let thread = builder.spawn(move || {
+        let thread = thread::Thread { state, queue, prefill_chunk, metrics };
+        if let Err(error) = thread.run(load) {
+            // Whoever waits for it may be gone already.
+            let _ = failed.send(error);
+        }
+    })?;
+    Ok(Started { state: watched, failure, thread })
+}
+
+impl Engine {
+    /// Puts requests into the queue, all or none, and gives the replies in their order.
+    pub(crate) fn submit(&self, requests: Vec<Request>) -> Result<Vec<Reply>, ApiError> {
+        self.queue.enter(requests.len())?;
+        let submit = |request: Request| {
+            let (sender, reply) = reply::channel(request.handle());
+            let sent = self.mailbox.send(Submission { request, reply: sender });
+            sent.map(|()| reply).map_err(|_| lost())
+        };
+        requests.into_iter().map(submit).collect()
+    }
+
+    /// Requests that have no sequence yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.waiting.load(Ordering::Relaxed)
+    }
+}
+
+impl Queue {
+    fn enter(&self, n: usize) -> Result<(), ApiError> {
+        let add = |waiting: usize| waiting.checked_add(n).filter(|&sum| sum <= self.limit);
+        let entered = self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
+        entered.map(|_| ()).map_err(|waiting| ApiError::busy(waiting.min(self.limit)))
+    }
+
+    fn leave(&self) {
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The error of requests that a lost engine leaves behind.
+pub(crate) fn lost() -> ApiError {
+    ApiError::unavailable("engine_lost", "the engine was lost to an error; see the server's log")
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}

@@ -1,0 +1,117 @@
+//! What whoever starts a server may choose.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+use crate::cors::Cors;
+
+/// What whoever starts a server may choose.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Keys of which a request must name one; none means that none is asked for.
+    pub keys: ApiKeys,
+    /// Which pages of other origins may use the server.
+    pub cors: Cors,
+    /// Requests that may wait for a sequence; further ones are refused with 429.
+    pub queue: usize,
+    /// Bytes that the body of a request may have.
+    pub body_limit: usize,
+    /// Connections at a time; further ones wait to be accepted.
+    pub connections: usize,
+    /// How long a client may take for the head of a request, and again for its body.
+    pub receive_timeout: Duration,
+    /// How long a request may take, the queue included; none takes the session's limit.
+    pub request_timeout: Option<Duration>,
+    /// How long running requests may go on after the server was told to stop.
+    pub drain_timeout: Duration,
+    /// Tokens of prompts in a step while texts are running.
+    pub prefill_chunk: Option<usize>,
+    /// Forgets the older half of a context that is full; off, texts end there.
+    pub context_shift: bool,
+    /// What was built, for `/version` and log events.
+    pub build: Build,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            address: (Ipv4Addr::LOCALHOST, 8081).into(),
+            keys: ApiKeys::default(),
+            cors: Cors::Local,
+            queue: 64,
+            body_limit: 4 << 20,
+            connections: 1024,
+            receive_timeout: Duration::from_secs(30),
+            request_timeout: None,
+            drain_timeout: Duration::from_secs(30),
+            prefill_chunk: None,
+            context_shift: false,
+            build: Build::default(),
+        }
+    }
+}
+
+/// Names the program that serves.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Build {
+    /// The commit that it was built from.
+    pub commit: Option<&'static str>,
+    /// Its features.
+    pub features: Option<&'static str>,
+}
+
+impl Build {
+    /// Names commit and features.
+    #[must_use]
+    pub fn new(commit: &'static str, features: &'static str) -> Self {
+        Self { commit: Some(commit), features: Some(features) }
+    }
+}
+
+/// Keys of the API. Only their digests are kept, so that comparing takes the same time for all.
+#[derive(Clone, Default)]
+pub struct ApiKeys {
+    digests: Vec<[u8; 32]>,
+}
+
+impl ApiKeys {
+    /// Takes keys; empty ones are left out.
+    pub fn new<K: AsRef<str>>(keys: impl IntoIterator<Item = K>) -> Self {
+        let keys = keys.into_iter();
+        let digests = keys.filter_map(|key| {
+            let key = key.as_ref().trim();
+            (!key.is_empty()).then(|| digest(key))
+        });
+        Self { digests: digests.collect() }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.digests.is_empty()
+    }
+
+    /// Whether `key` is one of them.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        let key = digest(key);
+        let none = Choice::from(0);
+        self.digests.iter().fold(none, |found, known| found | known.ct_eq(&key)).into()
+    }
+}
+
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiKeys({})", self.digests.len())
+    }
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}

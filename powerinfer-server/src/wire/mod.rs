@@ -1,0 +1,60 @@
+//! What goes over the wire: the types of requests and answers.
+
+pub(crate) mod chat;
+pub(crate) mod completion;
+pub(crate) mod embedding;
+pub(crate) mod generation;
+pub(crate) mod model;
+pub(crate) mod status;
+pub(crate) mod tokens;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One string or several.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+/// How many tokens a request had to do with.
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+pub(crate) struct Usage {
+    /// Tokens of the prompt.
+    pub(crate) prompt_tokens: u64,
+    /// Tokens generated.
+    pub(crate) completion_tokens: u64,
+    /// Their sum.
+    pub(crate) total_tokens: u64,
+    /// More about the prompt.
+    pub(crate) prompt_tokens_details: PromptTokensDetails,
+}
+
+/// More about the tokens of a prompt.
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+pub(crate) struct PromptTokensDetails {
+    /// Of them: in the cache already.
+    pub(crate) cached_tokens: u64,
+}
+
+/// Options of a stream.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StreamOptions {
+    /// Sends a last chunk with the usage and without choices.
+    #[serde(default)]
+    pub(crate) include_usage: bool,
+}

@@ -33,6 +33,8 @@ mod error;
 mod ffi;
 mod file;
 mod gpu;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod metadata;
 mod metrics;
 mod model;

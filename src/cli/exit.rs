@@ -23,11 +23,13 @@ pub(super) enum Exit {
     NotSupported,
     TimedOut,
     NoGpu,
+    DownloadFailed,
+    AccessDenied,
     Interrupted,
 }
 
 /// Every way to end: its number, its name in JSON, and what it means.
-const TABLE: [(Exit, u8, &str, &str); 12] = [
+const TABLE: [(Exit, u8, &str, &str); 14] = [
     (Exit::Success, 0, "ok", "all went well, or the reader of the output went away"),
     (Exit::Failure, 1, "failure", "anything else went wrong"),
     (Exit::Usage, 2, "usage", "the arguments cannot be used"),
@@ -39,6 +41,8 @@ const TABLE: [(Exit, u8, &str, &str); 12] = [
     (Exit::NotSupported, 8, "not_supported", "this version cannot run the model or the settings"),
     (Exit::TimedOut, 9, "timed_out", "the time limit was reached"),
     (Exit::NoGpu, 10, "no_gpu", "a GPU is required and cannot be used, or it failed"),
+    (Exit::DownloadFailed, 11, "download_failed", "a model could not be fetched, or not wholly"),
+    (Exit::AccessDenied, 12, "access_denied", "the server wants a token, or another one"),
     (Exit::Interrupted, 130, "interrupted", "Ctrl-C"),
 ];
 
@@ -74,6 +78,8 @@ impl Exit {
                     Some(of_library(error))
                 } else if let Some(error) = cause.downcast_ref::<TokenizerError>() {
                     Some(of_tokenizer(error))
+                } else if let Some(exit) = of_hub(cause) {
+                    Some(exit)
                 } else if cause.is::<MetadataError>() {
                     Some(Self::ModelMalformed)
                 } else {
@@ -120,6 +126,36 @@ fn of_library(error: &Error) -> Exit {
         Error::Cancelled => Exit::Interrupted,
         _ => Exit::Failure,
     }
+}
+
+#[cfg(feature = "hub")]
+fn of_hub(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    use powerinfer::hub::HubError as Hub;
+    Some(match cause.downcast_ref::<Hub>()? {
+        Hub::Name { .. }
+        | Hub::Source { .. }
+        | Hub::UnknownName { .. }
+        | Hub::NameTaken { .. }
+        | Hub::NoFolder
+        | Hub::Variable { .. }
+        | Hub::Choose { .. } => Exit::Usage,
+        Hub::NotPulled { .. } | Hub::Incomplete { .. } | Hub::NoModelFile { .. } => {
+            Exit::ModelMissing
+        }
+        Hub::ChecksumMismatch { .. } => Exit::ChecksumMismatch,
+        Hub::WrongContent { .. } => Exit::ModelMalformed,
+        Hub::NoSpace { .. } | Hub::DiskFull { .. } => Exit::DoesNotFit,
+        Hub::Gated { .. } | Hub::Unauthorised { .. } | Hub::Forbidden { .. } => Exit::AccessDenied,
+        Hub::Policy { source, .. } => of_policy(source),
+        Hub::Cancelled => Exit::Interrupted,
+        Hub::Busy { .. } | Hub::Io { .. } => Exit::Failure,
+        _ => Exit::DownloadFailed,
+    })
+}
+
+#[cfg(not(feature = "hub"))]
+fn of_hub(_: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    None
 }
 
 fn of_policy(error: &PolicyError) -> Exit {

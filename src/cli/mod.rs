@@ -10,6 +10,7 @@ mod interrupt;
 mod logging;
 mod logits;
 mod model_args;
+mod model_file;
 mod npy;
 mod output;
 mod perplexity;
@@ -17,12 +18,18 @@ mod plan;
 mod process_memory;
 mod profile;
 mod prompt;
+#[cfg(feature = "hub")]
+mod pull;
+#[cfg(feature = "hub")]
+mod pull_progress;
 mod reply;
 mod run;
 mod sampling_args;
 mod schema;
 mod session_args;
 mod settings;
+#[cfg(feature = "hub")]
+mod stored;
 mod tokenize;
 mod validate;
 mod version;
@@ -71,6 +78,18 @@ enum Command {
     Logits(logits::Args),
     /// Measures speed, as a share of what the memory of this machine allows.
     Bench(bench::Args),
+    /// Fetches a model by its name, its repository or its address.
+    #[cfg(feature = "hub")]
+    Pull(pull::Args),
+    /// Lists the models that were pulled, or could be.
+    #[cfg(feature = "hub")]
+    List(stored::ListArgs),
+    /// Tells what is known about a model, pulled or not.
+    #[cfg(feature = "hub")]
+    Show(stored::ShowArgs),
+    /// Removes models that were pulled.
+    #[cfg(feature = "hub")]
+    Rm(stored::RmArgs),
     /// Prints the JSON schema of policies.
     Schema,
     /// Prints a completion script for a shell.
@@ -144,6 +163,14 @@ impl Cli {
             Some(Command::Profile(args)) => profile::run(&args),
             Some(Command::Logits(args)) => logits::run(&args),
             Some(Command::Bench(args)) => bench::run(&args),
+            #[cfg(feature = "hub")]
+            Some(Command::Pull(args)) => pull::run(&args),
+            #[cfg(feature = "hub")]
+            Some(Command::List(args)) => stored::list(&args),
+            #[cfg(feature = "hub")]
+            Some(Command::Show(args)) => stored::show(&args),
+            #[cfg(feature = "hub")]
+            Some(Command::Rm(args)) => stored::rm(&args),
             Some(Command::Schema) => schema::run(),
             Some(Command::Completions(args)) => completions::run(&args),
             None => Err(exit::usage("no command: see --help")),

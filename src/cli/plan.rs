@@ -1,7 +1,7 @@
 //! `powerinfer plan`: what of a model goes to a GPU, in bytes and in what a token reads.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use powerinfer::{
     ActivationCounts, ActivationStatistics, GgufFile, GpuIndexState, KvType, Part, PartPlacement,
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
 use super::gpu_args::{GIB, PlacementArgs, gib};
+use super::model_file::model_file;
 use super::output::{Out, note};
 use super::session_args::kv_type;
 
@@ -25,8 +26,8 @@ const GPU_INDEX_HELP: &str = "Places the neurons that this GPU-index file names 
 #[command(mut_arg("vram_budget", |arg| arg.help(VRAM_BUDGET_HELP).group("memory")))]
 #[command(mut_arg("gpu_index", |arg| arg.help(GPU_INDEX_HELP)))]
 pub(super) struct Args {
-    /// The model file, GGUF or PWRI.
-    #[arg(short, long, value_name = "FILE")]
+    /// The model file, GGUF or PWRI, or the name of a pulled model.
+    #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
     /// Tokens that the KV cache holds [default: the trained length].
     #[arg(long, visible_alias = "ctx", value_name = "N")]
@@ -59,8 +60,9 @@ pub(super) struct Args {
 
 /// Plans, prints and saves.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let options = args.options()?;
-    let placement = GgufFile::open(&args.model)?.place(&options)?;
+    let model = model_file(&args.model)?;
+    let options = args.options(&model)?;
+    let placement = GgufFile::open(&model)?.place(&options)?;
     if placement.info().gpu_index == GpuIndexState::Stale {
         note(
             "note: the GPU index was made for another model or other statistics: neurons are \
@@ -81,7 +83,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Args {
-    fn options(&self) -> anyhow::Result<PlacementOptions> {
+    fn options(&self, model: &Path) -> anyhow::Result<PlacementOptions> {
         let budget = match (self.placement.vram_budget, self.vram) {
             (Some(budget), Some(vram)) if budget > vram => {
                 return Err(exit::usage(format!(
@@ -100,7 +102,7 @@ impl Args {
             .active_share(self.active);
         let statistics = match &self.placement.statistics {
             Some(path) => Some(ActivationStatistics::open(path)?),
-            None => ActivationStatistics::open_beside(&self.model)?,
+            None => ActivationStatistics::open_beside(model)?,
         };
         let options = match &statistics {
             Some(statistics) => options.counts(ActivationCounts::from(statistics)),

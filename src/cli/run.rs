@@ -29,10 +29,12 @@ pub(super) struct Args {
     /// The engine to run: powerinfer [default: the policy's].
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub(super) engine: Option<String>,
-    /// The model file, GGUF or PWRI [default: the policy's, else the built-in demo model].
-    #[arg(short, long, value_name = "FILE", help_heading = "Model")]
+    /// The model file, GGUF or PWRI, or the name of a pulled model, which runs by its own policy
+    /// [default: the policy's, else the built-in demo model].
+    #[arg(short, long, value_name = "MODEL", help_heading = "Model")]
     pub(super) model: Option<PathBuf>,
-    /// The policy, a YAML file; see `powerinfer schema` [default: none].
+    /// The policy, a YAML file, or the name of a pulled model; see `powerinfer schema` [default:
+    /// that of a pulled model, else none].
     #[arg(short, long, value_name = "POLICY", help_heading = "Model")]
     pub(super) config: Option<PathBuf>,
     /// Reads the whole model file to compare it with the policy's checksum, even if that was done

@@ -1,7 +1,7 @@
 //! What `run` works with: defaults, then the policy, then the arguments.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use powerinfer::{
@@ -12,6 +12,7 @@ use powerinfer::{
 use super::exit;
 use super::gpu_args::GIB;
 use super::interrupt::Interrupt;
+use super::model_file::{self, Found, policy_file};
 use super::run::Args;
 
 /// The demo model: see the policy for where it comes from.
@@ -97,21 +98,25 @@ impl Settings {
 /// What there is before the arguments.
 fn start(args: &Args) -> anyhow::Result<(Source, Policy)> {
     match (&args.config, &args.model) {
-        (Some(config), _) => {
-            let policy = Policy::from_file(config);
-            let policy = policy.with_context(|| format!("policy {}", config.display()))?;
-            Ok((Source::Policy, policy))
-        }
-        (None, Some(model)) => {
-            let mut policy = Policy::new(path_text(model)?);
-            policy.runtime.gpu = args.gpu.mode_or_implied().unwrap_or_else(GpuMode::of_build);
-            Ok((Source::File, policy))
-        }
+        (Some(config), _) => read_policy(&policy_file(config)?),
+        (None, Some(model)) => match model_file::find(model)? {
+            Found::Pulled { policy, .. } => read_policy(&policy),
+            Found::File(path) => {
+                let mut policy = Policy::new(path_text(&path)?);
+                policy.runtime.gpu = args.gpu.mode_or_implied().unwrap_or_else(GpuMode::of_build);
+                Ok((Source::File, policy))
+            }
+        },
         (None, None) => {
             let policy = Policy::from_yaml(DEMO_POLICY).context("the policy of the demo model")?;
             Ok((Source::Demo, policy))
         }
     }
+}
+
+fn read_policy(path: &Path) -> anyhow::Result<(Source, Policy)> {
+    let policy = Policy::from_file(path);
+    Ok((Source::Policy, policy.with_context(|| format!("policy {}", path.display()))?))
 }
 
 fn check_engine(args: &Args, policy: &Policy) -> anyhow::Result<()> {
@@ -131,7 +136,7 @@ fn check_engine(args: &Args, policy: &Policy) -> anyhow::Result<()> {
 fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
     if let (Some(_), Some(model)) = (&args.config, &args.model) {
         // Relative to where we are, not to the policy's folder.
-        policy.model_path = path_text(&std::path::absolute(model)?)?;
+        policy.model_path = path_text(&std::path::absolute(model_file::model_file(model)?)?)?;
     }
     let generation = &mut policy.generation;
     args.sampling.apply(&mut generation.sampling);
@@ -173,7 +178,7 @@ fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn path_text(path: &std::path::Path) -> anyhow::Result<String> {
+fn path_text(path: &Path) -> anyhow::Result<String> {
     let text = PathBuf::from(path).into_os_string().into_string();
     text.map_err(|path| exit::usage(format!("{}: wanted a path of UTF-8 text", path.display())))
 }

@@ -4,6 +4,8 @@
 
 mod failures;
 mod gpu;
+#[cfg(feature = "hub")]
+mod hub;
 mod plan;
 mod profile;
 mod replies;

@@ -16,6 +16,9 @@ pub(super) fn powerinfer(arguments: &[&str]) -> Command {
     for name in ["THREADS", "SPARSE_THRESHOLD", "LOG_FORMAT"] {
         command.env_remove(format!("POWERINFER_{name}"));
     }
+    for name in ["POWERINFER_MODELS", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE"] {
+        command.env_remove(name);
+    }
     command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command
 }

@@ -122,9 +122,10 @@ impl Server {
             drain(&mut connections, limits.drain).await;
         }
         connections.shutdown().await;
-        // With the last of those who could ask it anything, its thread ends.
-        drop((app, router));
-        let _ = tokio::task::spawn_blocking(|| thread.join()).await; // its panics were logged
+        if let Ok(engine) = app.loaded() {
+            engine.close();
+            let _ = tokio::task::spawn_blocking(|| thread.join()).await; // its panics were logged
+        }
         result
     }
 }

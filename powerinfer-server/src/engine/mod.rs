@@ -5,7 +5,7 @@ mod snapshot;
 mod thread;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -87,7 +87,8 @@ pub(crate) struct Engine {
     /// When it was ready, in seconds of Unix.
     pub(crate) created: u64,
     pub(crate) snapshots: Arc<Snapshots>,
-    mailbox: mpsc::Sender<Submission>,
+    /// None once the engine was closed.
+    mailbox: Mutex<Option<mpsc::Sender<Submission>>>,
     queue: Arc<Queue>,
 }
 
@@ -136,13 +137,24 @@ pub(crate) fn start(
 impl Engine {
     /// Puts requests into the queue, all or none, and gives the replies in their order.
     pub(crate) fn submit(&self, requests: Vec<Request>) -> Result<Vec<Reply>, ApiError> {
+        let mailbox = self.mailbox().clone().ok_or_else(lost)?;
         self.queue.enter(requests.len())?;
         let submit = |request: Request| {
             let (sender, reply) = reply::channel(request.handle());
-            let sent = self.mailbox.send(Submission { request, reply: sender });
+            let sent = mailbox.send(Submission { request, reply: sender });
             sent.map(|()| reply).map_err(|_| lost())
         };
         requests.into_iter().map(submit).collect()
+    }
+
+    /// Takes no more requests; the engine's thread ends when it has done the last one.
+    pub(crate) fn close(&self) {
+        self.mailbox().take();
+    }
+
+    /// A plain value is whole even if a thread panicked while it held the lock.
+    fn mailbox(&self) -> MutexGuard<'_, Option<mpsc::Sender<Submission>>> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Requests that have no sequence yet.

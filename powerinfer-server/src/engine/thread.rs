@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use powerinfer::{Error, Event, RequestId, Scheduler};
 use tokio::sync::watch;
@@ -28,7 +28,7 @@ struct Client {
 }
 
 impl Thread {
-    /// Runs until all who could submit anything are gone.
+    /// Runs until the engine is closed.
     pub(super) fn run(self, load: impl FnOnce() -> Result<Served, Error>) -> Result<(), Error> {
         let result = self.load_and_serve(load);
         self.state.send_replace(State::Lost);
@@ -48,7 +48,7 @@ impl Thread {
             facts,
             created: unix_seconds(),
             snapshots: Arc::clone(&snapshots),
-            mailbox,
+            mailbox: Mutex::new(Some(mailbox)),
             queue: Arc::clone(&self.queue),
         };
         self.state.send_replace(State::Ready(Arc::new(engine)));

@@ -70,7 +70,15 @@ async fn metrics_and_statistics_count_what_happened() {
     let server = Running::new().await;
     let body = json!({"prompt": "Once upon a time", "max_tokens": 20, "temperature": 0});
     server.ask("/v1/completions", &body).await;
-    let stats: Value = server.get("/stats").await.json().await.unwrap();
+    // The snapshot comes just after the answer.
+    let mut stats = Value::Null;
+    for _ in 0..100 {
+        stats = server.get("/stats").await.json().await.unwrap();
+        if stats["layers"] != json!([]) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     let layers = stats["layers"].as_array().unwrap();
     assert_eq!(layers.len(), 6);
     assert!(layers.iter().all(|layer| layer["active_share"].as_f64().unwrap() < 0.5), "{stats}");

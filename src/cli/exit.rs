@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use powerinfer::engine::EngineError;
 use powerinfer::{
     ChatTemplateError, CoreErrorKind, Error, MetadataError, PolicyError, TokenizerError,
 };
@@ -23,11 +24,12 @@ pub(super) enum Exit {
     NotSupported,
     TimedOut,
     NoGpu,
+    Endpoint,
     Interrupted,
 }
 
 /// Every way to end: its number, its name in JSON, and what it means.
-const TABLE: [(Exit, u8, &str, &str); 12] = [
+const TABLE: [(Exit, u8, &str, &str); 13] = [
     (Exit::Success, 0, "ok", "all went well, or the reader of the output went away"),
     (Exit::Failure, 1, "failure", "anything else went wrong"),
     (Exit::Usage, 2, "usage", "the arguments cannot be used"),
@@ -39,6 +41,7 @@ const TABLE: [(Exit, u8, &str, &str); 12] = [
     (Exit::NotSupported, 8, "not_supported", "this version cannot run the model or the settings"),
     (Exit::TimedOut, 9, "timed_out", "the time limit was reached"),
     (Exit::NoGpu, 10, "no_gpu", "a GPU is required and cannot be used, or it failed"),
+    (Exit::Endpoint, 11, "endpoint", "the endpoint cannot be reached, or it refused the request"),
     (Exit::Interrupted, 130, "interrupted", "Ctrl-C"),
 ];
 
@@ -116,9 +119,20 @@ fn of_library(error: &Error) -> Exit {
         | Error::StopString(_)
         | Error::EmptyPrompt
         | Error::UnknownToken { .. } => Exit::Usage,
+        Error::Engine(error) => of_engine(error),
         Error::Timeout { .. } => Exit::TimedOut,
         Error::Cancelled => Exit::Interrupted,
         _ => Exit::Failure,
+    }
+}
+
+fn of_engine(error: &EngineError) -> Exit {
+    match error {
+        EngineError::NotBuilt { .. } => Exit::NotSupported,
+        EngineError::Connection { .. }
+        | EngineError::Refused { .. }
+        | EngineError::Answer { .. } => Exit::Endpoint,
+        _ => Exit::Usage,
     }
 }
 

@@ -17,7 +17,8 @@
 //!
 //! A [`Model`] is immutable and shared; a [`Session`] runs it and is borrowed by one
 //! [`Generation`] at a time; a [`CancelHandle`] stops a session from another thread. Below the text
-//! level, [`Session::decode`] takes tokens and gives logits.
+//! level, [`Session::decode`] takes tokens and gives logits. Programs whose users choose what runs a
+//! model find it by name in [`engine`].
 //!
 //! Sparse models compute only the neurons that a token needs: [`Metrics`] say which share that was,
 //! and how many bytes had to move. Every generation ends with one `tracing` event of the target
@@ -28,6 +29,7 @@ mod batch;
 mod cache_folder;
 mod device;
 mod dtype;
+pub mod engine;
 mod error;
 #[expect(unsafe_code, reason = "the one place that calls the C ABI")]
 mod ffi;
@@ -49,6 +51,8 @@ mod session;
 mod statistics;
 pub mod synthetic;
 mod text;
+#[cfg(any(feature = "hub", feature = "openai"))]
+mod tls;
 mod tuning;
 
 pub use batch::{Batch, BatchToken, Output, Token};

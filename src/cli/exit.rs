@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use powerinfer::engine::EngineError;
 use powerinfer::{
     ChatTemplateError, CoreErrorKind, Error, MetadataError, PolicyError, TokenizerError,
 };
@@ -25,11 +26,12 @@ pub(super) enum Exit {
     NoGpu,
     DownloadFailed,
     AccessDenied,
+    Endpoint,
     Interrupted,
 }
 
 /// Every way to end: its number, its name in JSON, and what it means.
-const TABLE: [(Exit, u8, &str, &str); 14] = [
+const TABLE: [(Exit, u8, &str, &str); 15] = [
     (Exit::Success, 0, "ok", "all went well, or the reader of the output went away"),
     (Exit::Failure, 1, "failure", "anything else went wrong"),
     (Exit::Usage, 2, "usage", "the arguments cannot be used"),
@@ -43,6 +45,7 @@ const TABLE: [(Exit, u8, &str, &str); 14] = [
     (Exit::NoGpu, 10, "no_gpu", "a GPU is required and cannot be used, or it failed"),
     (Exit::DownloadFailed, 11, "download_failed", "a model could not be fetched, or not wholly"),
     (Exit::AccessDenied, 12, "access_denied", "the server wants a token, or another one"),
+    (Exit::Endpoint, 13, "endpoint", "the endpoint cannot be reached, or it refused the request"),
     (Exit::Interrupted, 130, "interrupted", "Ctrl-C"),
 ];
 
@@ -122,6 +125,7 @@ fn of_library(error: &Error) -> Exit {
         | Error::StopString(_)
         | Error::EmptyPrompt
         | Error::UnknownToken { .. } => Exit::Usage,
+        Error::Engine(error) => of_engine(error),
         Error::Timeout { .. } => Exit::TimedOut,
         Error::Cancelled => Exit::Interrupted,
         _ => Exit::Failure,
@@ -156,6 +160,16 @@ fn of_hub(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
 #[cfg(not(feature = "hub"))]
 fn of_hub(_: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     None
+}
+
+fn of_engine(error: &EngineError) -> Exit {
+    match error {
+        EngineError::NotBuilt { .. } => Exit::NotSupported,
+        EngineError::Connection { .. }
+        | EngineError::Refused { .. }
+        | EngineError::Answer { .. } => Exit::Endpoint,
+        _ => Exit::Usage,
+    }
 }
 
 fn of_policy(error: &PolicyError) -> Exit {

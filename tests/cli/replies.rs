@@ -1,15 +1,14 @@
 //! `powerinfer run`: texts, streams, and what ends them.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::PathBuf;
 use std::process::Stdio;
 
-use powerinfer::synthetic::{Preset, Shape, SyntheticSpec};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::support::{
-    DEMO, code, file, json, policy, powerinfer, printed, reference, run, stderr, stdout, text,
+    DEMO, code, file, json, long_model, policy, powerinfer, printed, reference, run, stderr,
+    stdout, text,
 };
 
 #[test]
@@ -171,15 +170,6 @@ fn stop_strings_end_the_text() {
     let reply = json(&run(&arguments));
     assert_eq!((&reply["finish_reason"], &reply["stop"]), (&"stop_string".into(), &".".into()));
     assert!(!reply["text"].as_str().unwrap().contains('.'), "{reply}");
-}
-
-/// A model whose texts are longer than a pipe holds, so that they do not end while nobody reads.
-fn long_model(folder: &TempDir) -> PathBuf {
-    let tiny = SyntheticSpec::preset(Preset::Tiny);
-    let shape = Shape { context_length: 60_000, ..tiny.shape };
-    let path = folder.path().join("long.gguf");
-    SyntheticSpec { shape, ..tiny }.write(&path).expect("the folder is ours");
-    path
 }
 
 #[test]

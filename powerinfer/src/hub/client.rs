@@ -50,6 +50,7 @@ pub(super) struct Reply {
 impl Client {
     pub(super) fn new(options: &HubOptions) -> Self {
         let config = Agent::config_builder()
+            .tls_config(crate::tls::config())
             .http_status_as_error(false)
             .max_redirects(0) // followed here, where the token is
             .max_redirects_will_error(false)

@@ -24,7 +24,6 @@ pub use checks::{HostInfo, ModelFacts, PolicyNote};
 pub use checksum::{CacheMode, Checksum, ChecksumOutcome, verify_checksum};
 pub use error::{Place, PolicyError};
 pub use generation::Generation;
-#[cfg(feature = "hub")]
 pub(crate) use nearest::nearest;
 pub use policy::{Engine, Policy};
 pub use runtime::{GpuMode, KvType, PlacementMode, Repack, Runtime};

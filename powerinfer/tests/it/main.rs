@@ -11,8 +11,13 @@ mod cancel;
 mod chat;
 mod data;
 mod embed;
+#[cfg(feature = "openai")]
+mod engine_openai;
+mod engines;
 mod errors;
 mod events;
+#[cfg(feature = "openai")]
+mod fake_server;
 mod file;
 mod generation;
 mod gguf_meta;

@@ -17,6 +17,8 @@ mod file;
 mod generation;
 mod gguf_meta;
 mod golden;
+#[cfg(feature = "grammar")]
+mod grammar;
 mod ownership;
 mod parallel;
 mod placement;
@@ -29,3 +31,4 @@ mod support;
 mod tokenizer;
 mod tokenizer_rules;
 mod tokens;
+mod tools;

@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod exit;
 mod gpu_args;
+mod grammar_args;
 mod inspect;
 mod inspect_facts;
 mod interrupt;

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use powerinfer::{
-    ChatMessage, GenerateOptions, Generation, KvType, Model, PlacementMode, Session, Timeout,
+    ChatMessage, GenerateOptions, Generation, Grammar, KvType, Model, PlacementMode, Session,
+    Timeout,
 };
 
 use super::exit::{self, Exit};
 use super::gpu_args::{self, GpuArgs};
+use super::grammar_args::GrammarArgs;
 use super::interrupt::Interrupt;
 use super::model_args::LoadArgs;
 use super::prompt::PromptArgs;
@@ -69,6 +71,8 @@ pub(super) struct Args {
     /// Goes on where the model would end the text [default: off].
     #[arg(long, help_heading = "Text")]
     ignore_eos: bool,
+    #[command(flatten)]
+    grammar: GrammarArgs,
     /// Ends the run with an error after this time, such as 500ms, 30s or 5m [default: none].
     #[arg(long, value_name = "TIME", help_heading = "Text")]
     pub(super) timeout: Option<Timeout>,
@@ -161,6 +165,8 @@ fn exit_of(generation: &Generation<'_>) -> Exit {
 struct Text {
     prompt: String,
     echo: bool,
+    /// What the reply has to be.
+    grammar: Option<Grammar>,
 }
 
 impl Text {
@@ -171,15 +177,17 @@ impl Text {
                 "--chat needs a question: give --prompt or --file, or pipe it in",
             ));
         }
-        Ok(match given {
-            Some(prompt) => Self { prompt, echo: args.echo },
-            None if settings.is_demo() => Self { prompt: DEMO_PROMPT.to_owned(), echo: true },
-            None => Self { prompt: String::new(), echo: args.echo },
-        })
+        let (prompt, echo) = match given {
+            Some(prompt) => (prompt, args.echo),
+            None if settings.is_demo() => (DEMO_PROMPT.to_owned(), true),
+            None => (String::new(), args.echo),
+        };
+        Ok(Self { prompt, echo, grammar: args.grammar.read()? })
     }
 
     fn start<'s>(&self, args: &Args, session: &'s mut Session) -> anyhow::Result<Generation<'s>> {
-        let options = GenerateOptions::default().echo(self.echo).ignore_end(args.ignore_eos);
+        let mut options = GenerateOptions::default().echo(self.echo).ignore_end(args.ignore_eos);
+        options.grammar.clone_from(&self.grammar);
         if !args.is_chat() {
             return Ok(session.generate(&self.prompt, options)?);
         }

@@ -67,7 +67,7 @@ pub(crate) enum GenerationErrors {
 )]
 struct Api;
 
-/// The description of the API, in the form of OpenAPI 3.1.
+/// The description of the API, in the form of `OpenAPI` 3.1.
 pub fn openapi() -> serde_json::Value {
     serde_json::to_value(Api::openapi()).unwrap_or_default()
 }
@@ -108,6 +108,7 @@ async fn wrong_method(request: Request) -> ApiError {
 }
 
 /// A bug in a handler is an answer, and no end of the server.
+#[expect(clippy::needless_pass_by_value, reason = "as the layer wants it")]
 fn panicked(payload: Box<dyn std::any::Any + Send>) -> Response {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));

@@ -71,6 +71,10 @@ pub enum Error {
     /// A stop string is empty, so that it would stop everything.
     #[error("the stop strings cannot be used")]
     StopString(#[from] EmptyStopString),
+    /// A grammar cannot be used, or no token can continue a text as its grammar wants it.
+    #[cfg(feature = "grammar")]
+    #[error("the grammar cannot be used")]
+    Grammar(#[from] crate::grammar::GrammarError),
     /// The text has no tokens, so that there is nothing to continue.
     #[error("the prompt has no tokens: give some text, or ask for a begin-of-text token")]
     EmptyPrompt,

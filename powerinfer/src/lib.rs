@@ -35,6 +35,8 @@ mod error;
 mod ffi;
 mod file;
 mod gpu;
+#[cfg(feature = "grammar")]
+mod grammar;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod metadata;
@@ -62,6 +64,8 @@ pub use error::Error;
 pub use ffi::{CoreError, CoreErrorKind};
 pub use file::{FileInfo, GgufFile, TensorInfo};
 pub use gpu::{GpuIndex, GpuOptions, GpuState, GpuUse, NoGpu};
+#[cfg(feature = "grammar")]
+pub use grammar::{Grammar, GrammarError};
 pub use metadata::{Metadata, MetadataEntry, MetadataError, MetadataType, MetadataValue};
 pub use metrics::Metrics;
 pub use model::{Model, ModelInfo};
@@ -87,9 +91,12 @@ pub use session::{
 pub use statistics::{
     ActivationStatistics, FormatError, PickleError, StatisticsError, TorchError, read_torch_vector,
 };
+#[cfg(feature = "grammar")]
+pub use text::ToolChoice;
 pub use text::{
     ChatMessage, ChatRequest, ChatTemplate, ChatTemplateError, EmptyStopString, EncodeOptions,
-    StopMatcher, StopStep, TextDecoder, Tokenizer, TokenizerError, TokenizerSpec,
+    StopMatcher, StopStep, TextDecoder, Tokenizer, TokenizerError, TokenizerSpec, ToolCall,
+    ToolCallParser, ToolError, ToolFormat, ToolStep, Tools,
 };
 
 /// The thread rules of the C header, checked by the compiler.

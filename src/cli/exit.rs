@@ -123,6 +123,7 @@ fn of_library(error: &Error) -> Exit {
         Error::Tokenizer(error) => of_tokenizer(error),
         Error::Sampling(_)
         | Error::StopString(_)
+        | Error::Grammar(_)
         | Error::EmptyPrompt
         | Error::UnknownToken { .. } => Exit::Usage,
         Error::Engine(error) => of_engine(error),

@@ -6,6 +6,7 @@ mod completions;
 mod engine_args;
 mod exit;
 mod gpu_args;
+mod grammar_args;
 mod inspect;
 mod inspect_facts;
 mod interrupt;

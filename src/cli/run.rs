@@ -3,11 +3,12 @@
 use std::io::IsTerminal as _;
 
 use powerinfer::engine::{self, Input, Request, StopHandle, TextEngine};
-use powerinfer::{ChatMessage, GenerateOptions, Generation, Model, Session};
+use powerinfer::{ChatMessage, GenerateOptions, Generation, Grammar, Model, Session};
 
 use super::engine_args::EngineArgs;
 use super::exit::{self, Exit};
 use super::gpu_args;
+use super::grammar_args::GrammarArgs;
 use super::interrupt::Interrupt;
 use super::output::{Out, note};
 use super::prompt::PromptArgs;
@@ -41,6 +42,8 @@ pub(super) struct Args {
     /// Goes on where the model would end the text [default: off].
     #[arg(long, help_heading = "Text")]
     ignore_eos: bool,
+    #[command(flatten)]
+    grammar: GrammarArgs,
     /// Prints one JSON object with text, metrics and settings, also where the run fails
     /// [default: off].
     #[arg(long, help_heading = "Output")]
@@ -153,6 +156,8 @@ fn exit_of(generation: &Generation<'_>) -> Exit {
 struct Text {
     prompt: String,
     echo: bool,
+    /// What the reply has to be.
+    grammar: Option<Grammar>,
 }
 
 impl Text {
@@ -163,15 +168,17 @@ impl Text {
                 "--chat needs a question: give --prompt or --file, or pipe it in",
             ));
         }
-        Ok(match given {
-            Some(prompt) => Self { prompt, echo: args.echo },
-            None if is_demo => Self { prompt: DEMO_PROMPT.to_owned(), echo: true },
-            None => Self { prompt: String::new(), echo: args.echo },
-        })
+        let (prompt, echo) = match given {
+            Some(prompt) => (prompt, args.echo),
+            None if is_demo => (DEMO_PROMPT.to_owned(), true),
+            None => (String::new(), args.echo),
+        };
+        Ok(Self { prompt, echo, grammar: args.grammar.read()? })
     }
 
     fn start<'s>(&self, args: &Args, session: &'s mut Session) -> anyhow::Result<Generation<'s>> {
-        let options = GenerateOptions::default().echo(self.echo).ignore_end(args.ignore_eos);
+        let mut options = GenerateOptions::default().echo(self.echo).ignore_end(args.ignore_eos);
+        options.grammar.clone_from(&self.grammar);
         if !args.is_chat() {
             return Ok(session.generate(&self.prompt, options)?);
         }

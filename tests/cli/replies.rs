@@ -173,6 +173,32 @@ fn stop_strings_end_the_text() {
 }
 
 #[test]
+fn a_schema_or_a_grammar_shapes_the_reply() {
+    let folder = TempDir::new().unwrap();
+    let schema = r#"{"type": "object", "properties": {"cat": {"enum": ["Tom", "Kit"]}},
+        "required": ["cat"], "additionalProperties": false}"#;
+    let path = file(&folder, "schema.json", schema);
+    let rest = ["-p", "The cat is", "--temp", "0", "-n", "200", "--quiet"];
+    let inline = printed(&[&rest[..], &["--json-schema", schema]].concat());
+    let reply: Value = serde_json::from_str(&inline).unwrap();
+    assert!(["Tom", "Kit"].contains(&reply["cat"].as_str().unwrap()), "{inline}");
+    assert_eq!(printed(&[&rest[..], &["--json-schema", text(&path)]].concat()), inline);
+    let grammar = file(&folder, "grammar.lark", "start: \"is \" /[a-c]{3}/\n");
+    let reply = printed(&[&rest[..], &["--grammar", text(&grammar)]].concat());
+    assert!(reply.len() == 6 && reply.starts_with("is "), "{reply}");
+}
+
+#[test]
+fn a_schema_that_cannot_be_used_is_a_fault_of_the_arguments() {
+    for schema in ["{", "{\"type\": \"colour\"}", "{\"$ref\": \"#\"}"] {
+        let output = run(&["-p", "x", "--json-schema", schema, "-n", "4"]);
+        assert_eq!(code(&output), 2, "{schema}: {}", stderr(&output));
+    }
+    let output = run(&["-p", "x", "--json-schema", "{}", "--ignore-eos"]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+}
+
+#[test]
 fn a_closed_pipe_is_a_normal_end() {
     let folder = TempDir::new().unwrap();
     let model = long_model(&folder);

@@ -22,7 +22,7 @@ use crate::wire::chat::{
     Content, ContentPart, Delta, Message, Reply, Role, TopLogprob,
 };
 use crate::wire::generation::{MAX_TOP_LOGPROBS, refuse};
-use crate::wire::{StreamOptions, Usage};
+use crate::wire::{StreamOptions, Usage, UsageField};
 
 /// Answers a conversation.
 #[utoipa::path(
@@ -294,14 +294,14 @@ impl Answer {
     ) -> ChatChunk {
         let logprobs = if tokens.is_empty() { None } else { self.logprobs(tokens) };
         let choice = ChatChunkChoice { index, delta, logprobs, finish_reason };
-        self.frame(vec![choice], options.include_usage.then_some(None))
+        self.frame(vec![choice], UsageField::in_chunk(options))
     }
 
     fn usage_chunk(&self, usage: Usage) -> ChatChunk {
-        self.frame(Vec::new(), Some(Some(usage)))
+        self.frame(Vec::new(), UsageField::Told(usage))
     }
 
-    fn frame(&self, choices: Vec<ChatChunkChoice>, usage: Option<Option<Usage>>) -> ChatChunk {
+    fn frame(&self, choices: Vec<ChatChunkChoice>, usage: UsageField) -> ChatChunk {
         ChatChunk {
             id: self.id.clone(),
             object: "chat.completion.chunk",

@@ -22,7 +22,7 @@ use crate::wire::completion::{
     CompletionChoice, CompletionLogprobs, CompletionRequest, CompletionResponse, OnePrompt,
 };
 use crate::wire::generation::{MAX_TOP_LOGPROBS, refuse};
-use crate::wire::{StreamOptions, Usage};
+use crate::wire::{StreamOptions, UsageField};
 
 /// Prompts of one request at most.
 const MAX_PROMPTS: usize = 256;
@@ -143,7 +143,7 @@ impl Answer {
             finish_reason: Some(text.finish_reason),
         });
         let choices = choices.collect();
-        Ok(Json(self.frame(choices, Some(Some(usage)))).into_response())
+        Ok(Json(self.frame(choices, UsageField::Told(usage))).into_response())
     }
 
     fn stream(self, generations: Generations, options: StreamOptions) -> Response {
@@ -157,11 +157,7 @@ impl Answer {
         sse(events.flatten())
     }
 
-    fn frame(
-        &self,
-        choices: Vec<CompletionChoice>,
-        usage: Option<Option<Usage>>,
-    ) -> CompletionResponse {
+    fn frame(&self, choices: Vec<CompletionChoice>, usage: UsageField) -> CompletionResponse {
         CompletionResponse {
             id: self.id.clone(),
             object: "text_completion",
@@ -201,7 +197,7 @@ impl Progress {
         if self.has_failed {
             return Vec::new();
         }
-        let no_usage = options.include_usage.then_some(None);
+        let no_usage = UsageField::in_chunk(options);
         let choice = match told {
             Some((index, Told::Piece(piece))) => {
                 self.texts[index].push_str(&piece.text);
@@ -224,7 +220,7 @@ impl Progress {
             Some((_, Told::Embedded { .. })) => return Vec::new(),
             None => {
                 let done = Ok(axum::response::sse::Event::default().data("[DONE]"));
-                let usage = Some(Some(self.meter.usage()));
+                let usage = UsageField::Told(self.meter.usage());
                 let last = event(&self.answer.frame(Vec::new(), usage));
                 return if options.include_usage { vec![last, done] } else { vec![done] };
             }

@@ -18,10 +18,13 @@ pub(crate) use snapshot::{Snapshot, Snapshots};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 
+/// Opens a session on a model.
+type Open = Box<dyn Fn(&Model) -> Result<Session, Error> + Send>;
+
 /// A loaded model and how sessions are opened on it.
 pub struct Served {
     pub(crate) model: Model,
-    open: Box<dyn Fn(&Model) -> Result<Session, Error> + Send>,
+    open: Open,
     id: String,
     template: Option<ChatTemplate>,
     facts: serde_json::Map<String, serde_json::Value>,

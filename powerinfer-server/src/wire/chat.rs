@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::Usage;
 use super::generation::generation_request;
+use super::{Usage, UsageField};
 
 generation_request! {
     /// Asks for the next message of a conversation.
@@ -163,8 +163,9 @@ pub(crate) struct ChatChunk {
     /// What is new; empty in the chunk with the usage.
     pub(crate) choices: Vec<ChatChunkChoice>,
     /// What the replies took; only in the last chunk, and only if it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) usage: Option<Option<Usage>>,
+    #[serde(skip_serializing_if = "UsageField::is_absent")]
+    #[schema(value_type = Option<Usage>)]
+    pub(crate) usage: UsageField,
 }
 
 /// What is new in a reply.

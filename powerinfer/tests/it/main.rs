@@ -22,6 +22,8 @@ mod file;
 mod generation;
 mod gguf_meta;
 mod golden;
+#[cfg(feature = "grammar")]
+mod grammar;
 mod ownership;
 mod parallel;
 mod placement;
@@ -34,3 +36,4 @@ mod support;
 mod tokenizer;
 mod tokenizer_rules;
 mod tokens;
+mod tools;

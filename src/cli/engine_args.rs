@@ -43,10 +43,8 @@ const FOR_REMOTE: [&str; 15] = [
 /// What is run, by which engine, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct EngineArgs {
-    /// The engine to run: powerinfer, or openai for a model behind an OpenAI-compatible API
-    /// [default: openai with --url, else powerinfer].
-    #[arg(long, value_name = "NAME", help_heading = "Model")]
-    engine: Option<String>,
+    #[command(flatten)]
+    pub(super) local: LocalArgs,
     /// The endpoint of the engine openai, such as `http://127.0.0.1:8080/v1`.
     #[arg(long, value_name = "URL", help_heading = "Model")]
     url: Option<String>,
@@ -54,6 +52,18 @@ pub(super) struct EngineArgs {
     #[arg(long, value_name = "KEY", help_heading = "Model")]
     #[arg(env = "OPENAI_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    /// The options that stand on the command line, but for those about sampling.
+    #[arg(skip)]
+    pub(super) given: Vec<String>,
+}
+
+/// What is run in this process, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct LocalArgs {
+    /// The engine to run: powerinfer, or openai for a model behind an OpenAI-compatible API
+    /// [default: openai with --url, else powerinfer].
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub(super) engine: Option<String>,
     /// The model file, GGUF or PWRI, or the name of a pulled model, which runs by its own policy
     /// [default: the policy's, else the built-in demo model]; with --url the name of the model there
     /// [default: the only one].
@@ -103,16 +113,13 @@ pub(super) struct EngineArgs {
     /// Element type of the attention cache: f16 or f32 [default: f16].
     #[arg(long, value_name = "TYPE", value_parser = kv_type(), help_heading = "Machine")]
     pub(super) kv_type: Option<KvType>,
-    /// The options that stand on the command line, but for those about sampling.
-    #[arg(skip)]
-    pub(super) given: Vec<String>,
 }
 
 impl EngineArgs {
     /// Whether the model is not in this process. Refuses options that would have no effect there.
     pub(super) fn is_remote(&self) -> anyhow::Result<bool> {
         let implied = if self.url.is_some() { REMOTE } else { LOCAL };
-        let name = self.engine.as_deref().unwrap_or(implied);
+        let name = self.local.engine.as_deref().unwrap_or(implied);
         if engine::get(name).map_err(Error::from)?.name == LOCAL {
             let is_remote_only =
                 |option: &&String| ["--url", "--api-key"].contains(&option.as_str());
@@ -134,10 +141,10 @@ impl EngineArgs {
 
     /// A model that is elsewhere, and what was said about its replies.
     pub(super) fn connect(&self) -> anyhow::Result<(Box<dyn TextEngine>, Options)> {
-        let name = self.engine.as_deref().unwrap_or(REMOTE);
-        let mut timeout = self.timeout;
+        let name = self.local.engine.as_deref().unwrap_or(REMOTE);
+        let mut timeout = self.local.timeout;
         let mut options = Options::default();
-        if let Some(config) = &self.config {
+        if let Some(config) = &self.local.config {
             let config = &policy_file(config)?;
             let policy = Policy::from_file(config);
             let policy = policy.with_context(|| format!("policy {}", config.display()))?;
@@ -149,17 +156,19 @@ impl EngineArgs {
             timeout = timeout.or(policy.runtime.timeout);
             options = Options::from_policy(&read_file(config)?)?;
         }
-        options.extend(self.options()?.iter());
+        options.extend(self.local.options()?.iter());
         let mut load = LoadOptions::default()
             .api_key(self.api_key.clone())
-            .model(self.model.as_deref().map(path_text).transpose()?)
+            .model(self.local.model.as_deref().map(path_text).transpose()?)
             .timeout(timeout.map(Timeout::duration));
         load.url.clone_from(&self.url);
         let engine = engine::get(name).map_err(Error::from)?.load(load)?;
         engine.check(&options)?;
         Ok((engine, options))
     }
+}
 
+impl LocalArgs {
     /// Puts what was given in the place of what a policy says about replies.
     pub(super) fn apply(&self, generation: &mut GenerationSection) -> anyhow::Result<()> {
         if self.sampling.is_greedy() {
@@ -190,7 +199,7 @@ mod tests {
     #[derive(clap::Parser)]
     struct Command {
         #[command(flatten)]
-        args: EngineArgs,
+        args: LocalArgs,
     }
 
     fn sampling(arguments: &[&str]) -> Sampling {

@@ -29,6 +29,8 @@ mod reply;
 mod run;
 mod sampling_args;
 mod schema;
+#[cfg(feature = "server")]
+mod serve;
 mod session_args;
 mod settings;
 #[cfg(feature = "hub")]
@@ -96,6 +98,10 @@ enum Command {
     /// Removes models that were pulled.
     #[cfg(feature = "hub")]
     Rm(stored::RmArgs),
+    /// Serves a model over HTTP, in the form of OpenAI's API.
+    #[cfg(feature = "server")]
+    #[command(alias = "server")]
+    Serve(Box<serve::Args>),
     /// Prints the JSON schema of policies.
     Schema,
     /// Prints a completion script for a shell.
@@ -205,6 +211,8 @@ impl Cli {
             Some(Command::Show(args)) => stored::show(&args),
             #[cfg(feature = "hub")]
             Some(Command::Rm(args)) => stored::rm(&args),
+            #[cfg(feature = "server")]
+            Some(Command::Serve(args)) => serve::run(*args),
             Some(Command::Schema) => schema::run(),
             Some(Command::Completions(args)) => completions::run(&args),
             None => Err(exit::usage("no command: see --help")),

@@ -76,10 +76,10 @@ fn stream(args: &Args) -> anyhow::Result<Exit> {
     if args.engine.is_remote()? {
         return stream_remote(args);
     }
-    let settings = Settings::new(&args.engine)?;
+    let settings = Settings::new(&args.engine.local)?;
     let text = Text::new(args, settings.is_demo())?;
     let interrupt = Interrupt::listen()?;
-    let model = settings.load(&args.engine, &interrupt)?;
+    let model = settings.load(&args.engine.local, &interrupt)?;
     let mut session = open(&model, &settings, &interrupt)?;
     if !args.quiet {
         gpu_args::tell(&model.info().gpu);
@@ -97,11 +97,11 @@ fn collect(args: &Args, reply: &mut Reply) -> anyhow::Result<Exit> {
     if args.engine.is_remote()? {
         return ask(args, |engine, request| reply.collect_remote(engine, request));
     }
-    let settings = Settings::new(&args.engine)?;
+    let settings = Settings::new(&args.engine.local)?;
     reply.set_settings(&settings)?;
     let text = Text::new(args, settings.is_demo())?;
     let interrupt = Interrupt::listen()?;
-    let model = settings.load(&args.engine, &interrupt)?;
+    let model = settings.load(&args.engine.local, &interrupt)?;
     let mut session = open(&model, &settings, &interrupt)?;
     reply.set_session(&session);
     let mut generation = text.start(args, &mut session)?;
@@ -182,7 +182,7 @@ impl Text {
         if !args.is_chat() {
             return Ok(session.generate(&self.prompt, options)?);
         }
-        let template = Settings::template(&args.engine, session.model())?;
+        let template = Settings::template(&args.engine.local, session.model())?;
         Ok(session.generate_chat_with(&template, &self.messages(args), options)?)
     }
 
@@ -200,6 +200,6 @@ impl Text {
 
 impl Args {
     fn is_chat(&self) -> bool {
-        self.chat || self.system.is_some() || self.engine.chat_template.is_some()
+        self.chat || self.system.is_some() || self.engine.local.chat_template.is_some()
     }
 }

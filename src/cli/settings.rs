@@ -9,7 +9,7 @@ use powerinfer::{
     Model, ModelFacts, ModelOptions, PlacementMode, Policy, PolicyNote, Strategy,
 };
 
-use super::engine_args::EngineArgs;
+use super::engine_args::LocalArgs;
 use super::exit;
 use super::gpu_args::GIB;
 use super::interrupt::Interrupt;
@@ -41,7 +41,7 @@ enum Source {
 
 impl Settings {
     /// Puts policy and arguments together and checks the result against itself and this machine.
-    pub(super) fn new(args: &EngineArgs) -> anyhow::Result<Self> {
+    pub(super) fn new(args: &LocalArgs) -> anyhow::Result<Self> {
         let (source, mut policy) = start(args)?;
         apply(args, &mut policy)?;
         let validated = policy.validate().map_err(anyhow::Error::from);
@@ -60,7 +60,7 @@ impl Settings {
     }
 
     /// Loads the model, and checks that it is the right one and fits.
-    pub(super) fn load(&self, args: &EngineArgs, interrupt: &Interrupt) -> anyhow::Result<Model> {
+    pub(super) fn load(&self, args: &LocalArgs, interrupt: &Interrupt) -> anyhow::Result<Model> {
         let interrupt = interrupt.clone();
         let options = args.load.options()?.progress(move |_| {
             if interrupt.has_come() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -82,7 +82,7 @@ impl Settings {
     }
 
     /// The chat template: that of the arguments, else the file's.
-    pub(super) fn template(args: &EngineArgs, model: &Model) -> anyhow::Result<ChatTemplate> {
+    pub(super) fn template(args: &LocalArgs, model: &Model) -> anyhow::Result<ChatTemplate> {
         if let Some(path) = &args.chat_template {
             let text = read_file(path)?;
             let template = ChatTemplate::for_model(Some(&text), None, model.tokenizer()?);
@@ -115,7 +115,7 @@ impl Settings {
 }
 
 /// What there is before the arguments.
-fn start(args: &EngineArgs) -> anyhow::Result<(Source, Policy)> {
+fn start(args: &LocalArgs) -> anyhow::Result<(Source, Policy)> {
     match (&args.config, &args.model) {
         (Some(config), _) => read_policy(&policy_file(config)?),
         (None, Some(model)) => match model_file::find(model)? {
@@ -139,7 +139,7 @@ fn read_policy(path: &Path) -> anyhow::Result<(Source, Policy)> {
 }
 
 /// Puts what the arguments say in the place of what the policy says.
-fn apply(args: &EngineArgs, policy: &mut Policy) -> anyhow::Result<()> {
+fn apply(args: &LocalArgs, policy: &mut Policy) -> anyhow::Result<()> {
     if let (Some(_), Some(model)) = (&args.config, &args.model) {
         // Relative to where we are, not to the policy's folder.
         policy.model_path = path_text(&std::path::absolute(model_file::model_file(model)?)?)?;

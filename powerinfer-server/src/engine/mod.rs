@@ -18,6 +18,9 @@ pub(crate) use snapshot::{Snapshot, Snapshots};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 
+/// Why a model cannot be loaded, in whatever form its loader has.
+pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Opens a session on a model.
 type Open = Box<dyn Fn(&Model) -> Result<Session, Error> + Send>;
 
@@ -112,13 +115,13 @@ struct Submission {
 pub(crate) struct Started {
     pub(crate) state: watch::Receiver<State>,
     /// Tells why it ended, if it did not end because nobody needs it any more.
-    pub(crate) failure: oneshot::Receiver<Error>,
+    pub(crate) failure: oneshot::Receiver<LoadError>,
     pub(crate) thread: JoinHandle<()>,
 }
 
 /// Starts the engine's thread, which loads the model first.
 pub(crate) fn start(
-    load: impl FnOnce() -> Result<Served, Error> + Send + 'static,
+    load: impl FnOnce() -> Result<Served, LoadError> + Send + 'static,
     queue_limit: usize,
     prefill_chunk: Option<usize>,
     metrics: Arc<Metrics>,

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
 
-use powerinfer::{Error, Event, RequestId, Scheduler};
+use powerinfer::{Event, RequestId, Scheduler};
 use tokio::sync::watch;
 
 use super::snapshot::{Snapshots, Watch};
-use super::{Engine, Queue, Served, State, Submission, reply, unix_seconds};
+use super::{Engine, LoadError, Queue, Served, State, Submission, reply, unix_seconds};
 use crate::metrics::Metrics;
 
 pub(super) struct Thread {
@@ -29,13 +29,19 @@ struct Client {
 
 impl Thread {
     /// Runs until the engine is closed.
-    pub(super) fn run(self, load: impl FnOnce() -> Result<Served, Error>) -> Result<(), Error> {
+    pub(super) fn run(
+        self,
+        load: impl FnOnce() -> Result<Served, LoadError>,
+    ) -> Result<(), LoadError> {
         let result = self.load_and_serve(load);
         self.state.send_replace(State::Lost);
         result
     }
 
-    fn load_and_serve(&self, load: impl FnOnce() -> Result<Served, Error>) -> Result<(), Error> {
+    fn load_and_serve(
+        &self,
+        load: impl FnOnce() -> Result<Served, LoadError>,
+    ) -> Result<(), LoadError> {
         let Served { model, open, id, template, facts } = load()?;
         let mut scheduler = self.scheduler(open(&model)?);
         let template = template.or_else(|| model.chat_template().ok().cloned());

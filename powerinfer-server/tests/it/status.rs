@@ -33,7 +33,7 @@ async fn health_is_503_while_the_model_loads() {
 
 #[tokio::test]
 async fn a_model_that_cannot_load_ends_the_server() {
-    let load = || Err(powerinfer::Model::load("/nonexistent.gguf").unwrap_err());
+    let load = || Err(powerinfer::Model::load("/nonexistent.gguf").unwrap_err().into());
     let server = Running::start(ServerOptions::default(), load).await;
     let ended = server.ended().await;
     assert!(matches!(ended, Err(ServerError::Engine(_))), "{ended:?}");

@@ -83,9 +83,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 /// Loads a model into this process, with the template that its conversations need.
 fn load(args: &Args, interrupt: &Interrupt) -> anyhow::Result<Box<dyn TextEngine>> {
-    let settings = Settings::new(&args.engine)?;
-    let model = settings.load(&args.engine, interrupt)?;
-    let template = Settings::template(&args.engine, &model)?;
+    let settings = Settings::new(&args.engine.local)?;
+    let model = settings.load(&args.engine.local, interrupt)?;
+    let template = Settings::template(&args.engine.local, &model)?;
     let session = Session::with_policy(&model, &settings.policy)?;
     if !args.quiet {
         gpu_args::tell(&model.info().gpu);

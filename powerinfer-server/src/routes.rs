@@ -40,6 +40,8 @@ pub(crate) enum GenerationErrors {
     TooLarge(#[to_schema] ErrorBody),
     #[response(status = 415, description = "The body is no JSON")]
     MediaType(#[to_schema] ErrorBody),
+    #[response(status = 422, description = "A schema or grammar that cannot be followed")]
+    Unprocessable(#[to_schema] ErrorBody),
     #[response(status = 429, description = "The queue is full")]
     Busy(#[to_schema] ErrorBody),
     #[response(status = 503, description = "The model is being loaded, or the server stops")]

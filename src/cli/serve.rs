@@ -61,6 +61,10 @@ pub(super) struct Args {
     /// Forgets the older half of a context that is full, so that texts go on [default: they end].
     #[arg(long, help_heading = "Server")]
     context_shift: bool,
+    /// Takes grammars in the variant of Lark from requests; following one may take long, and all texts
+    /// wait for it [default: off; schemas and regular expressions are taken].
+    #[arg(long, help_heading = "Server")]
+    allow_lark: bool,
     /// How long accepted requests may go on after the server was told to end.
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Server")]
     drain_timeout: Timeout,
@@ -118,6 +122,7 @@ impl Args {
         options.queue = self.queue;
         options.prefill_chunk = self.prefill_chunk;
         options.context_shift = self.context_shift;
+        options.allow_lark = self.allow_lark;
         options.drain_timeout = self.drain_timeout.duration();
         options.build = Build::new(env!("POWERINFER_COMMIT"), env!("POWERINFER_FEATURES"));
         Ok(options)

@@ -21,7 +21,7 @@ use crate::state::App;
 use crate::wire::completion::{
     CompletionChoice, CompletionLogprobs, CompletionRequest, CompletionResponse, OnePrompt,
 };
-use crate::wire::generation::{MAX_TOP_LOGPROBS, refuse};
+use crate::wire::generation::{Allowed, MAX_TOP_LOGPROBS, refuse};
 use crate::wire::{StreamOptions, UsageField};
 
 /// Prompts of one request at most.
@@ -57,8 +57,8 @@ pub(crate) async fn completions(
         tracing::debug!(request_id = id.0, user, "completion");
     }
     let answer = Answer::new(&engine, request.logprobs.is_some());
-    let shifts = app.options().context_shift;
-    let prepare = move |engine: &Engine| requests(engine, request, choices, shifts);
+    let allowed = app.options().allowed();
+    let prepare = move |engine: &Engine| requests(engine, request, choices, allowed);
     let generations = Generations::start(&app, &engine, &id, choices as usize, prepare).await?;
     match streaming {
         Some(options) => Ok(answer.stream(generations, options)),
@@ -70,12 +70,11 @@ fn requests(
     engine: &Engine,
     request: CompletionRequest,
     choices: u32,
-    shifts: bool,
+    allowed: Allowed,
 ) -> Result<Vec<Request>, ApiError> {
     let vocab_size = engine.requests.model().info().vocab_size;
-    let mut options = request.common().options(engine.requests.defaults(), vocab_size)?;
+    let mut options = request.common().options(engine.requests.defaults(), vocab_size, allowed)?;
     options.echo = request.echo.unwrap_or(false);
-    options.context_shift = shifts;
     options.logprobs = match request.logprobs {
         Some(n) if n > MAX_TOP_LOGPROBS => {
             let message = format!("`logprobs` is {n}, wanted 0 to {MAX_TOP_LOGPROBS}");

@@ -105,10 +105,14 @@ struct Queue {
     limit: usize,
 }
 
+/// A place in the queue; free again when this is dropped.
+struct Place(Arc<Queue>);
+
 /// A request on its way to the engine's thread.
 struct Submission {
     request: Request,
     reply: reply::Sender,
+    place: Place,
 }
 
 /// An engine's thread that was started.
@@ -144,13 +148,13 @@ impl Engine {
     /// Puts requests into the queue, all or none, and gives the replies in their order.
     pub(crate) fn submit(&self, requests: Vec<Request>) -> Result<Vec<Reply>, ApiError> {
         let mailbox = self.mailbox().clone().ok_or_else(lost)?;
-        self.queue.enter(requests.len())?;
-        let submit = |request: Request| {
+        let places = Queue::enter(&self.queue, requests.len())?;
+        let submit = |(request, place): (Request, Place)| {
             let (sender, reply) = reply::channel(request.handle());
-            let sent = mailbox.send(Submission { request, reply: sender });
+            let sent = mailbox.send(Submission { request, reply: sender, place });
             sent.map(|()| reply).map_err(|_| lost())
         };
-        requests.into_iter().map(submit).collect()
+        requests.into_iter().zip(places).map(submit).collect()
     }
 
     /// Takes no more requests; the engine's thread ends when it has done the last one.
@@ -163,6 +167,14 @@ impl Engine {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How the model's conversations are written, or why there are none.
+    pub(crate) fn chat_template(&self) -> Result<&ChatTemplate, ApiError> {
+        match &self.template {
+            Some(template) => Ok(template),
+            None => Ok(self.requests.model().chat_template()?),
+        }
+    }
+
     /// Requests that have no sequence yet.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.waiting.load(Ordering::Relaxed)
@@ -170,14 +182,19 @@ impl Engine {
 }
 
 impl Queue {
-    fn enter(&self, n: usize) -> Result<(), ApiError> {
-        let add = |waiting: usize| waiting.checked_add(n).filter(|&sum| sum <= self.limit);
-        let entered = self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
-        entered.map(|_| ()).map_err(|waiting| ApiError::busy(waiting.min(self.limit)))
+    /// Takes `n` places, or none.
+    fn enter(this: &Arc<Self>, n: usize) -> Result<Vec<Place>, ApiError> {
+        let add = |waiting: usize| waiting.checked_add(n).filter(|&sum| sum <= this.limit);
+        match this.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add) {
+            Ok(_) => Ok((0..n).map(|_| Place(Arc::clone(this))).collect()),
+            Err(waiting) => Err(ApiError::busy(waiting, this.limit)),
+        }
     }
+}
 
-    fn leave(&self) {
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -3,10 +3,12 @@
 pub(crate) mod chat;
 pub(crate) mod completion;
 pub(crate) mod embedding;
+pub(crate) mod format;
 pub(crate) mod generation;
 pub(crate) mod model;
 pub(crate) mod status;
 pub(crate) mod tokens;
+pub(crate) mod tool;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

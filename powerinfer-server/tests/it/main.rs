@@ -12,6 +12,7 @@ mod chat;
 mod client;
 mod completions;
 mod embeddings;
+mod formats;
 mod load;
 mod refusals;
 mod status;

@@ -145,6 +145,11 @@ impl Running {
     }
 }
 
+/// A template that tells of tools, as those of Hermes and Qwen do.
+pub(crate) const TOOL_TEMPLATE: &str = "{% for t in tools or [] %}{{ t.function.name }} {% endfor %}\
+{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>\
+{{ c.function.name }}</tool_call>{% endfor %} {% endfor %}";
+
 /// The demo model with sessions of a few sequences.
 pub(crate) fn served() -> Served {
     Served::new(demo(), |model| model.session(session_options()))

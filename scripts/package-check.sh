@@ -11,8 +11,8 @@ rm -rf "$work"
 mkdir -p "$work/consumer/src"
 
 version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
-cargo package --quiet --no-verify --allow-dirty --locked -p powerinfer-sys -p powerinfer
-for crate in powerinfer-sys powerinfer; do
+cargo package --quiet --no-verify --allow-dirty --locked -p powerinfer-sys -p powerinfer -p powerinfer-server
+for crate in powerinfer-sys powerinfer powerinfer-server; do
     tar -xzf "$CARGO_TARGET_DIR/package/$crate-$version.crate" -C "$work"
     mv "$work/$crate-$version" "$work/$crate"
     for licence in LICENSE-MIT LICENSE-APACHE; do
@@ -31,10 +31,12 @@ edition = "2024"
 
 [dependencies]
 powerinfer = { version = "$version", features = ["hub"] }
+powerinfer-server = "$version"
 
 [patch.crates-io]
 powerinfer = { path = "../powerinfer" }
 powerinfer-sys = { path = "../powerinfer-sys" }
+powerinfer-server = { path = "../powerinfer-server" }
 
 [workspace]
 END
@@ -47,6 +49,8 @@ fn main() -> Result<(), Error> {
     for piece in session.generate("Once upon a time", Sampling::greedy())?.take(32) {
         print!("{}", piece?);
     }
+    let api = powerinfer_server::openapi();
+    assert!(api["paths"]["/v1/chat/completions"].is_object(), "{api}");
     Ok(())
 }
 END

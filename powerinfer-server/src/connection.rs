@@ -58,8 +58,10 @@ pub(crate) async fn serve(
         .await
     };
     let is_slow = result.as_ref().is_err_and(hyper::Error::is_timeout);
-    let mut stream = connection.into_parts().io.into_inner();
-    if is_slow {
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    // To one that only kept its connection open for later there is nothing to say.
+    if is_slow && !parts.read_buf.is_empty() {
         stream.write_all(TOO_SLOW).await?;
     }
     stream.shutdown().await

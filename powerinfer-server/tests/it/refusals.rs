@@ -163,6 +163,9 @@ async fn clients_that_dawdle_are_sent_away() {
     };
     let head = talk("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-slow: ").await;
     assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+    assert_eq!(talk("").await, "", "who has said nothing is told nothing");
+    let idle = talk("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(idle.matches("HTTP/1.1").count(), 1, "nor who has nothing more to say: {idle}");
     let body = talk(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: 100\r\n\r\n{\"mess",

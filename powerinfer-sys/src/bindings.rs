@@ -370,9 +370,9 @@ file's, or 0*/
     /// may be NULL
     pub progress: pi_progress_fn,
     pub progress_user: *mut ::core::ffi::c_void,
-    /** What goes to the GPU, planned for this file and for contexts of the sizes it names: see
- pi_file_place. NULL: nothing, the processor computes all. The model may have one context at a
- time then.*/
+    /** What goes to the GPU, planned for this file, this strategy and contexts of the sizes it
+ names: see pi_file_place. NULL: nothing, the processor computes all. The model may have one
+ context at a time then.*/
     pub placement: *const pi_placement,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
@@ -959,7 +959,8 @@ const _: () = {
 
  What of a model goes to a device with little memory, planned in exact bytes before anything is
  allocated. Needs neither a device nor the weights. Placed in this order, until the first that
- does not fit: of each layer attention, norms and KV cache together; predictors; the output;
+ does not fit: of each layer attention, norms and KV cache together; predictors, if the strategy
+ reads them; the output;
  groups of neurons, those with most activations first. A larger budget only adds to a plan, and no
  plan is larger than its budget.*/
 #[repr(C)]
@@ -990,12 +991,16 @@ pub struct pi_placement_options {
     pub active_share: f64,
     /// A GPU-index file (*.generated.gpuidx) that says which neurons; NULL: they are chosen.
     pub gpu_index: *const ::core::ffi::c_char,
+    /** That the model will be loaded with, and only that: `dense` and `exact` read no predictor, so
+ that it gets no room.*/
+    pub strategy: pi_strategy,
+    pub reserved: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of pi_placement_options",
-    ][::core::mem::size_of::<pi_placement_options>() - 72usize];
+    ][::core::mem::size_of::<pi_placement_options>() - 80usize];
     [
         "Alignment of pi_placement_options",
     ][::core::mem::align_of::<pi_placement_options>() - 8usize];
@@ -1038,6 +1043,12 @@ const _: () = {
     [
         "Offset of field: pi_placement_options::gpu_index",
     ][::core::mem::offset_of!(pi_placement_options, gpu_index) - 64usize];
+    [
+        "Offset of field: pi_placement_options::strategy",
+    ][::core::mem::offset_of!(pi_placement_options, strategy) - 72usize];
+    [
+        "Offset of field: pi_placement_options::reserved",
+    ][::core::mem::offset_of!(pi_placement_options, reserved) - 76usize];
 };
 impl Default for pi_placement_options {
     fn default() -> Self {
@@ -1072,10 +1083,13 @@ pub struct pi_placement_info {
     /** Of all activations, those of neurons on the device; without counts the share of the neurons,
  as if all fired equally often.*/
     pub activation_share: f64,
+    /// resolved: never PI_STRATEGY_DEFAULT
+    pub strategy: pi_strategy,
+    pub reserved: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_placement_info"][::core::mem::size_of::<pi_placement_info>() - 72usize];
+    ["Size of pi_placement_info"][::core::mem::size_of::<pi_placement_info>() - 80usize];
     [
         "Alignment of pi_placement_info",
     ][::core::mem::align_of::<pi_placement_info>() - 8usize];
@@ -1115,6 +1129,12 @@ const _: () = {
     [
         "Offset of field: pi_placement_info::activation_share",
     ][::core::mem::offset_of!(pi_placement_info, activation_share) - 64usize];
+    [
+        "Offset of field: pi_placement_info::strategy",
+    ][::core::mem::offset_of!(pi_placement_info, strategy) - 72usize];
+    [
+        "Offset of field: pi_placement_info::reserved",
+    ][::core::mem::offset_of!(pi_placement_info, reserved) - 76usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

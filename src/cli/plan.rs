@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use powerinfer::{
     ActivationCounts, ActivationStatistics, GgufFile, GpuIndexState, KvType, Part, PartPlacement,
-    Placement, PlacementInfo, PlacementOptions, default_vram_budget,
+    Placement, PlacementInfo, PlacementOptions, Strategy, default_vram_budget,
 };
 use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
 use super::gpu_args::{GIB, PlacementArgs, gib};
+use super::model_args::strategy;
 use super::output::{Out, note};
 use super::session_args::kv_type;
 
@@ -39,6 +40,11 @@ pub(super) struct Args {
     /// Element type of the KV cache [default: f16].
     #[arg(long, value_parser = kv_type(), value_name = "TYPE")]
     kv_type: Option<KvType>,
+    /// How feed-forward layers will be computed: `dense` and `exact` read no predictor, which gets no
+    /// room then [default: predictor if the file has one, else exact for sparse files and dense for
+    /// plain ones].
+    #[arg(long, value_parser = strategy())]
+    strategy: Option<Strategy>,
     /// Share of the neurons that a token needs, for what it is expected to read, where there are no
     /// statistics.
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
@@ -97,6 +103,7 @@ impl Args {
             .context(self.ctx_size.unwrap_or(0))
             .batch(self.batch)
             .kv_type(self.kv_type.unwrap_or_default())
+            .strategy(self.strategy.unwrap_or_default())
             .active_share(self.active);
         let statistics = match &self.placement.statistics {
             Some(path) => Some(ActivationStatistics::open(path)?),
@@ -226,6 +233,7 @@ impl<'a> Report<'a> {
         line(text, "planned", &exact(info.device_bytes))?;
         line(text, "GPU's own needs", &exact(info.reserve))?;
         line(text, "left for neurons", &exact(info.neuron_budget))?;
+        line(text, "strategy", info.strategy.name())?;
         writeln!(text, "\nneurons")?;
         line(text, "chosen by", self.basis())?;
         line(text, "placed together", &info.group.to_string())?;

@@ -73,6 +73,29 @@ fn a_short_budget_is_kept_and_advice_says_by_how_much_it_is_short() {
 }
 
 #[test]
+fn what_a_strategy_does_not_read_leaves_room_for_neurons() {
+    let budget = below(DEMO, "budget_for_all", 500_000);
+    let budget = ["--vram-budget", budget.as_str()];
+    let with = |strategy| plan(DEMO, &[&budget[..], &["--strategy", strategy]].concat());
+    let natural = plan(DEMO, &budget);
+    assert_eq!(with("predictor"), natural);
+    let number = |plan: &Value, name: &str| plan["plan"][name].as_u64().unwrap();
+    for strategy in ["exact", "dense"] {
+        let plan = with(strategy);
+        assert_eq!(plan["plan"]["strategy"], strategy);
+        assert_eq!(
+            (&plan["parts"][2]["part"], &plan["parts"][2]["bytes"]),
+            (&"predictor".into(), &0.into())
+        );
+        assert!(number(&plan, "reserve") < number(&natural, "reserve"), "scratch of the predictor");
+        assert!(number(&plan, "n_neurons") > number(&natural, "n_neurons"));
+        assert!(number(&plan, "device_bytes") <= number(&plan, "vram_budget"));
+    }
+    let words = printed(&["plan", "-m", DEMO, "--vram-budget", AMPLE, "--strategy", "exact"]);
+    assert!(words.contains("  strategy          exact\n"), "{words}");
+}
+
+#[test]
 fn the_budget_comes_from_the_card_and_never_exceeds_it() {
     let of_card = plan(DEMO, &["--vram", "4"]);
     let budget = (4_u64 << 30) - (256 << 20);

@@ -584,7 +584,7 @@ bool decode(const pi_file* file, pi_strategy strategy, const on_device::Budget* 
     const uint64_t before = free_bytes();
     engine::Placement placement;
     if (budget != nullptr) {
-        placement = on_device::place(file, *budget, kContext);
+        placement = on_device::place(file, *budget, kContext, strategy);
     }
     const engine::Model model = on_device::load(file, placement.get(), strategy);
     Decoder decoder(model.get());

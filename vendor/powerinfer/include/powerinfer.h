@@ -202,9 +202,9 @@ typedef struct {
     void* log_user;
     pi_progress_fn progress; /* may be NULL */
     void* progress_user;
-    /* What goes to the GPU, planned for this file and for contexts of the sizes it names: see
-     * pi_file_place. NULL: nothing, the processor computes all. The model may have one context at a
-     * time then. */
+    /* What goes to the GPU, planned for this file, this strategy and contexts of the sizes it
+     * names: see pi_file_place. NULL: nothing, the processor computes all. The model may have one
+     * context at a time then. */
     const pi_placement* placement;
 } pi_model_options;
 
@@ -426,7 +426,8 @@ PI_API void pi_context_reset_stats(pi_context* context);
  *
  * What of a model goes to a device with little memory, planned in exact bytes before anything is
  * allocated. Needs neither a device nor the weights. Placed in this order, until the first that
- * does not fit: of each layer attention, norms and KV cache together; predictors; the output;
+ * does not fit: of each layer attention, norms and KV cache together; predictors, if the strategy
+ * reads them; the output;
  * groups of neurons, those with most activations first. A larger budget only adds to a plan, and no
  * plan is larger than its budget. */
 
@@ -449,6 +450,10 @@ typedef struct {
     double active_share;   /* of the neurons, for one token, without counts; default 0.1 */
     /* A GPU-index file (*.generated.gpuidx) that says which neurons; NULL: they are chosen. */
     const char* gpu_index;
+    /* That the model will be loaded with, and only that: `dense` and `exact` read no predictor, so
+     * that it gets no room. */
+    pi_strategy strategy;
+    uint32_t reserved;
 } pi_placement_options;
 
 /* What became of pi_placement_options.gpu_index. */
@@ -483,6 +488,8 @@ typedef struct {
     /* Of all activations, those of neurons on the device; without counts the share of the neurons,
      * as if all fired equally often. */
     double activation_share;
+    pi_strategy strategy; /* resolved: never PI_STRATEGY_DEFAULT */
+    uint32_t reserved;
 } pi_placement_info;
 
 typedef struct {

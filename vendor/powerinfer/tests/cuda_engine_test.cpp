@@ -44,7 +44,7 @@ struct Loaded {
         const engine::Options& options = {},
         pi_strategy strategy = PI_STRATEGY_DEFAULT
     )
-        : placement(on_device::place(file, budget, options)),
+        : placement(on_device::place(file, budget, options, strategy)),
           model(on_device::load(file, placement.get(), strategy)) {}
 };
 
@@ -383,6 +383,11 @@ void models_are_refused_that_cannot_be_placed() {
     const engine::Placement plan = on_device::place(file.get(), kShared, {});
     CHECK_ERROR(
         unsupported, "strategy auto", on_device::load(file.get(), plan.get(), PI_STRATEGY_AUTO)
+    );
+    CHECK_ERROR(
+        invalid_argument,
+        "planned for the strategy predictor, and the model is loaded with exact",
+        on_device::load(file.get(), plan.get(), PI_STRATEGY_EXACT)
     );
     TinyShape other = shape_of("llama");
     other.seed = 2;

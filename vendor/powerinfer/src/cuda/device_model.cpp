@@ -162,7 +162,7 @@ DeviceLayer CudaModel::place_layer(Upload& upload, int index) {
     out.cold = others(hot, config.hidden_dim);
     out.rows = hot;
     out.rows.insert(out.rows.end(), out.cold.begin(), out.cold.end());
-    if (placed.has_predictor && model_->strategy() == Strategy::predictor) {
+    if (placed.has_predictor) {
         out.fc1 = upload.matrix(layer.fc1);
         out.fc2 = upload.matrix(layer.fc2, &out.rows);
         out.row_neurons = upload.vector(out.rows.data(), out.rows.size());

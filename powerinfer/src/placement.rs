@@ -189,12 +189,13 @@ impl PlacementOptions {
     }
 }
 
-/// What became of [`PlacementOptions::gpu_index`].
+/// What became of a GPU index: of [`PlacementOptions::gpu_index`], or of the one that a load found
+/// beside the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GpuIndexState {
-    /// None was given.
+    /// None was given, or found.
     None,
     /// Its neurons are placed; it was made for this model, and these counts if there are any.
     Used,
@@ -202,6 +203,9 @@ pub enum GpuIndexState {
     Foreign,
     /// It was made for another model or other counts: neurons were chosen.
     Stale,
+    /// It was found beside the model and cannot be used, being broken or larger than the budget:
+    /// neurons were chosen. One that was named is an error then.
+    Unusable,
 }
 
 /// A class of what can be placed.
@@ -348,6 +352,7 @@ pub struct LayerPlacement {
 pub struct Placement {
     handle: PlacementHandle,
     info: PlacementInfo,
+    gpu_index: Option<PathBuf>,
 }
 
 impl GgufFile {
@@ -381,7 +386,7 @@ impl GgufFile {
         };
         let handle = PlacementHandle::plan(self.handle(), &settings).map_err(Error::Placement)?;
         let info = PlacementInfo::of(&handle);
-        Ok(Placement { handle, info })
+        Ok(Placement { handle, info, gpu_index: options.gpu_index.clone() })
     }
 }
 
@@ -389,6 +394,24 @@ impl Placement {
     /// The plan as a whole.
     pub fn info(&self) -> &PlacementInfo {
         &self.info
+    }
+
+    /// The GPU-index file that was given, or found beside the model.
+    pub fn gpu_index(&self) -> Option<&Path> {
+        self.gpu_index.as_deref()
+    }
+
+    /// Says what budget was given, where a part of it was planned with.
+    pub(crate) fn with_budget(mut self, vram_budget: u64) -> Self {
+        self.info.vram_budget = vram_budget;
+        self
+    }
+
+    /// Says that an index was found and not used.
+    pub(crate) fn without_index(mut self, path: PathBuf) -> Self {
+        self.info.gpu_index = GpuIndexState::Unusable;
+        self.gpu_index = Some(path);
+        self
     }
 
     /// Where each class is, in the order of [`Part::ALL`].

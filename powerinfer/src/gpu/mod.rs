@@ -119,10 +119,24 @@ impl GpuOptions {
         })
     }
 
-    /// Plans with the statistics, the index and the layers of these options.
-    fn place(&self, file: &GgufFile, wanted: PlacementOptions) -> Result<Placement, Error> {
-        let vram_budget = wanted.vram_budget.min(self.limit(file, &wanted)?);
-        let options = PlacementOptions { vram_budget, counts: self.counts(file)?, ..wanted };
+    /// Plans what a load with these options would put on a GPU, without one: statistics, index and
+    /// layers are found as a load finds them; budget, sizes and strategy are those of `wanted`, whose
+    /// own counts and index are not used. Nothing is written, and what is told about an index that
+    /// cannot be used is a warning in the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Statistics`]; [`Error::Placement`] if the model or an index that was named cannot be
+    /// placed, or options contradict each other.
+    pub fn place(&self, file: &GgufFile, wanted: PlacementOptions) -> Result<Placement, Error> {
+        self.check()?;
+        let given = wanted.vram_budget;
+        let options = PlacementOptions {
+            vram_budget: wanted.vram_budget.min(self.limit(file, &wanted)?),
+            counts: self.counts(file)?,
+            gpu_index: None,
+            ..wanted
+        };
         let placement = match &self.index {
             GpuIndex::File(path) => file.place(&options.gpu_index(path))?,
             GpuIndex::Beside => place_beside(file, &options)?,
@@ -134,7 +148,7 @@ impl GpuOptions {
                  anew; reset it to rewrite it"
             );
         }
-        Ok(placement)
+        Ok(placement.with_budget(given))
     }
 
     /// Bytes that hold the layers asked for, or all but neurons, and nothing beyond: what is placed
@@ -200,7 +214,7 @@ fn place_beside(file: &GgufFile, options: &PlacementOptions) -> Result<Placement
         let placement = file.place(options)?;
         let reason = crate::report::chain(&error);
         tracing::warn!("{}: {reason}; neurons are chosen anew", index.display());
-        Ok(placement)
+        Ok(placement.without_index(index))
     })
 }
 

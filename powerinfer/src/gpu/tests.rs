@@ -167,11 +167,12 @@ fn an_index_beside_the_model_is_used_unless_it_cannot_be() {
 
     // Where it is broken, or too large for the budget, neurons are chosen anew: nobody named it.
     let smaller = part.clone().vram_budget(all - 1_200_000);
-    assert_eq!(state(&smaller), GpuIndexState::None);
+    assert_eq!(state(&smaller), GpuIndexState::Unusable);
     let named = smaller.index(GpuIndex::File(index.clone()));
     assert!(matches!(named.decide(&file, NATURAL, || Ok(gpu(4 * GIB))), Err(Error::Placement(_))));
     std::fs::write(&index, "PWRI").unwrap();
-    assert_eq!(state(&part), GpuIndexState::None);
+    assert_eq!(state(&part), GpuIndexState::Unusable);
+    assert_eq!(placed(&part, &file, 4 * GIB).gpu_index(), Some(index.as_path()));
     assert!(
         part.clone()
             .index(GpuIndex::File(index))

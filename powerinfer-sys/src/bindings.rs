@@ -696,12 +696,16 @@ pub struct pi_context_options {
  those that did not, up to 64 a layer; 0 (default): all stay where they were placed. Results
  change by the rounding of sums, at these points.*/
     pub adapt_every: u32,
+    /** with a part of the model on a GPU, 1: keep pi_stats.device_ns and what
+follows it, for about 4 microseconds a layer and step; default 0*/
+    pub time_device: u32,
+    pub reserved: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of pi_context_options",
-    ][::core::mem::size_of::<pi_context_options>() - 56usize];
+    ][::core::mem::size_of::<pi_context_options>() - 64usize];
     [
         "Alignment of pi_context_options",
     ][::core::mem::align_of::<pi_context_options>() - 8usize];
@@ -741,6 +745,12 @@ const _: () = {
     [
         "Offset of field: pi_context_options::adapt_every",
     ][::core::mem::offset_of!(pi_context_options, adapt_every) - 52usize];
+    [
+        "Offset of field: pi_context_options::time_device",
+    ][::core::mem::offset_of!(pi_context_options, time_device) - 56usize];
+    [
+        "Offset of field: pi_context_options::reserved",
+    ][::core::mem::offset_of!(pi_context_options, reserved) - 60usize];
 };
 impl Default for pi_context_options {
     fn default() -> Self {
@@ -844,10 +854,16 @@ internal batch*/
     pub device_wait_ns: u64,
     /// that the host computed its share of layers on the GPU
     pub host_share_ns: u64,
+    /// that the GPU computed or copied
+    pub device_ns: u64,
+    /// of this: its own share of layers that the host has a share of
+    pub device_share_ns: u64,
+    /// that both computed their shares
+    pub overlap_ns: u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_stats"][::core::mem::size_of::<pi_stats>() - 192usize];
+    ["Size of pi_stats"][::core::mem::size_of::<pi_stats>() - 216usize];
     ["Alignment of pi_stats"][::core::mem::align_of::<pi_stats>() - 8usize];
     [
         "Offset of field: pi_stats::struct_size",
@@ -924,6 +940,15 @@ const _: () = {
     [
         "Offset of field: pi_stats::host_share_ns",
     ][::core::mem::offset_of!(pi_stats, host_share_ns) - 184usize];
+    [
+        "Offset of field: pi_stats::device_ns",
+    ][::core::mem::offset_of!(pi_stats, device_ns) - 192usize];
+    [
+        "Offset of field: pi_stats::device_share_ns",
+    ][::core::mem::offset_of!(pi_stats, device_share_ns) - 200usize];
+    [
+        "Offset of field: pi_stats::overlap_ns",
+    ][::core::mem::offset_of!(pi_stats, overlap_ns) - 208usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

@@ -54,4 +54,13 @@ pub struct Metrics {
     pub device_wait_seconds: Option<f64>,
     /// Time that the processor took for its share of layers whose rest is on the GPU.
     pub host_share_seconds: Option<f64>,
+    /// Time that the GPU computed or copied. Absent unless
+    /// [`time_device`](crate::SessionOptions::time_device) is on, like what follows.
+    pub device_seconds: Option<f64>,
+    /// Of this: its own share of layers that the processor has a share of.
+    pub device_share_seconds: Option<f64>,
+    /// Time that both computed their shares.
+    pub overlap_seconds: Option<f64>,
+    /// The same as a share of the shorter of both.
+    pub overlap_share: Option<f64>,
 }

@@ -96,12 +96,7 @@ impl GpuArgs {
 
     /// Refuses options that would have no effect.
     pub(super) fn refuse_with_off(&self, mode: GpuMode) -> anyhow::Result<()> {
-        match self.other_option() {
-            Some(option) if mode == GpuMode::Off => Err(exit::usage(format!(
-                "{option} is for a GPU, and it is off: leave it out, or add --gpu preferred"
-            ))),
-            _ => Ok(()),
-        }
+        self.other_option().map_or(Ok(()), |option| refuse_with_off(option, mode))
     }
 
     /// An option that says something about the GPU beside its mode.
@@ -116,6 +111,16 @@ impl GpuArgs {
             (*disable_gpu_index, "--disable-gpu-index"),
         ];
         options.into_iter().find(|(is_given, _)| *is_given).map(|(_, name)| name)
+    }
+}
+
+/// Refuses an option that would have no effect.
+pub(super) fn refuse_with_off(option: &str, mode: GpuMode) -> anyhow::Result<()> {
+    match mode {
+        GpuMode::Off => Err(exit::usage(format!(
+            "{option} is for a GPU, and it is off: leave it out, or add --gpu preferred"
+        ))),
+        GpuMode::Preferred | GpuMode::Required => Ok(()),
     }
 }
 

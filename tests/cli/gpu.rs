@@ -102,9 +102,10 @@ fn contradictions_about_the_gpu_are_refused() {
     let folder = TempDir::new().unwrap();
     let off = policy(&folder, &format!("model_path: {DEMO}\nruntime: {{gpu: \"off\"}}\n"));
     let of_policy = ["run", "-c", text(&off), "-p", "x"];
-    let cases: [(&[&str], &[&str], &str); 11] = [
+    let cases: [(&[&str], &[&str], &str); 12] = [
         (&SHORT, &["--gpu", "off", "--vram-budget", "4"], "--vram-budget is for a GPU"),
         (&SHORT, &["--gpu", "off", "--reset-gpu-index"], "--reset-gpu-index is for a GPU"),
+        (&SHORT, &["--gpu", "off", "--time-gpu"], "--time-gpu is for a GPU"),
         (&of_policy, &["--gpu-index", "x"], "--gpu-index is for a GPU"),
         (&["bench"], &["--gpu", "off", "--disable-gpu-index"], "--disable-gpu-index is for"),
         (&SHORT, &["--disable-gpu-index", "--gpu-index", "x"], "cannot be used with"),

@@ -324,6 +324,9 @@ typedef struct {
      * those that did not, up to 64 a layer; 0 (default): all stay where they were placed. Results
      * change by the rounding of sums, at these points. */
     uint32_t adapt_every;
+    uint32_t time_device; /* with a part of the model on a GPU, 1: keep pi_stats.device_ns and what
+                             follows it, for about 4 microseconds a layer and step; default 0 */
+    uint32_t reserved;
 } pi_context_options;
 
 /* One unit of work: n_tokens tokens, any mix of sequences. Tokens of one sequence stand in order,
@@ -369,6 +372,10 @@ typedef struct {
     uint64_t bus_bytes;             /* between host and GPU */
     uint64_t device_wait_ns;        /* that the host waited for the GPU */
     uint64_t host_share_ns;         /* that the host computed its share of layers on the GPU */
+    /* With pi_context_options.time_device, else 0. */
+    uint64_t device_ns;       /* that the GPU computed or copied */
+    uint64_t device_share_ns; /* of this: its own share of layers that the host has a share of */
+    uint64_t overlap_ns;      /* that both computed their shares */
 } pi_stats;
 
 typedef struct {

@@ -60,10 +60,11 @@ public:
     virtual const DeviceInfo& info() const noexcept = 0;
     virtual const Placement& placement() const noexcept = 0;
     virtual uint64_t n_bytes() const noexcept = 0; // allocated on the device
-    // Throws Error(invalid_argument) for a shape larger than the planned one, and Error(device)
+    // One that is timed counts how long the device computes. Throws Error(invalid_argument) for a
+    // shape larger than the planned one, and Error(device)
     // while another context is there: the memory of one was planned.
     virtual std::unique_ptr<DeviceContext> make_context(
-        const ContextShape& shape, int activation_bits
+        const ContextShape& shape, int activation_bits, bool is_timed
     ) = 0;
 };
 

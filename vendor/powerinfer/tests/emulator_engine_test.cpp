@@ -7,6 +7,7 @@
 #include "tiny_engine.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 using engine::file_of;
@@ -126,6 +127,36 @@ void what_a_strategy_does_not_read_leaves_room_for_neurons() {
     CHECK_ERROR(invalid_argument, "strategy: want 0 to 4, got 5", plan_for(5));
 }
 
+// A microsecond for each operation: steps of one kind take the same time, launched one by one or as
+// a graph but for that launch; what a layer with more on the device has to do takes longer.
+void device_times_are_those_of_what_was_enqueued() {
+    const engine::File file = file_of(TinyShape{});
+    const auto times = [&](const Budget& budget) {
+        const engine::Placement plan = on_device::place(file.get(), budget, {});
+        const engine::Model model = on_device::load(file.get(), plan.get());
+        const engine::Context context = engine::context(model.get(), {.time_device = 1});
+        std::vector<std::pair<uint64_t, uint64_t>> steps;
+        for (const int32_t token : {1, 2, 3, 4}) {
+            pi_context_reset_stats(context.get());
+            engine::decode_logits(context.get(), model.get(), {token});
+            const pi_stats stats = on_device::stats(context.get());
+            CHECK_EQ(stats.device_ns % 1000, uint64_t{0});
+            steps.emplace_back(stats.device_ns, stats.device_share_ns);
+        }
+        return steps;
+    };
+    const auto shared = times(kShared);
+    const uint64_t n_pieces = 4; // of two layers
+    CHECK(shared[2] == shared[1] && shared[3] == shared[1]);
+    CHECK_EQ(shared[1].first, shared[0].first + n_pieces * 1000);
+    CHECK_EQ(shared[1].second, shared[0].second + n_pieces / 2 * 1000);
+    CHECK(times(kShared) == shared);
+    CHECK(times(kBudgets[3])[0].second < shared[0].second); // no neurons
+    const auto all = times(kBudgets[6]);
+    CHECK_EQ(all[0].second, uint64_t{0});
+    CHECK(all[0].first > 0);
+}
+
 void no_wait_is_missing() {
     const Restore restore;
     for (const char* family : {"llama", "falcon"}) {
@@ -187,6 +218,7 @@ void a_device_with_too_little_memory_is_an_error() {
 int main() {
     CHECK_RUN(no_more_memory_is_used_than_was_planned);
     CHECK_RUN(what_a_strategy_does_not_read_leaves_room_for_neurons);
+    CHECK_RUN(device_times_are_those_of_what_was_enqueued);
     CHECK_RUN(no_wait_is_missing);
     CHECK_RUN(a_machine_without_a_device_says_so);
     CHECK_RUN(a_device_with_too_little_memory_is_an_error);

@@ -278,7 +278,7 @@ void CudaModel::exchange(int index, std::span<const Replacement> replacements) {
 }
 
 std::unique_ptr<DeviceContext> CudaModel::make_context(
-    const ContextShape& shape, int activation_bits
+    const ContextShape& shape, int activation_bits, bool is_timed
 ) {
     const auto check_fits = [](const char* name, int wanted, int planned) {
         PI_CHECK(
@@ -307,7 +307,7 @@ std::unique_ptr<DeviceContext> CudaModel::make_context(
         "sequences, or load the model again"
     );
     try {
-        return std::make_unique<CudaContext>(shared_from_this(), shape, activation_bits);
+        return std::make_unique<CudaContext>(shared_from_this(), shape, activation_bits, is_timed);
     } catch (...) {
         release_context();
         throw;

@@ -288,10 +288,12 @@ pub struct pi_device_info {
     /// "cuda", "hip", or "emulated" in tests
     pub api: *const ::core::ffi::c_char,
     pub name: [::core::ffi::c_char; 256usize],
+    /// "00000000:3b:00.0": domain, bus, device, function, as NVML wants it
+    pub pci_bus_id: [::core::ffi::c_char; 32usize],
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_device_info"][::core::mem::size_of::<pi_device_info>() - 288usize];
+    ["Size of pi_device_info"][::core::mem::size_of::<pi_device_info>() - 320usize];
     ["Alignment of pi_device_info"][::core::mem::align_of::<pi_device_info>() - 8usize];
     [
         "Offset of field: pi_device_info::struct_size",
@@ -311,6 +313,9 @@ const _: () = {
     [
         "Offset of field: pi_device_info::name",
     ][::core::mem::offset_of!(pi_device_info, name) - 32usize];
+    [
+        "Offset of field: pi_device_info::pci_bus_id",
+    ][::core::mem::offset_of!(pi_device_info, pci_bus_id) - 288usize];
 };
 impl Default for pi_device_info {
     fn default() -> Self {

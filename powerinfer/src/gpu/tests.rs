@@ -30,7 +30,8 @@ fn options(mode: GpuMode) -> GpuOptions {
 
 fn gpu(free_bytes: u64) -> DeviceInfo {
     let (name, api) = ("ACME 7".to_owned(), "emulated".to_owned());
-    DeviceInfo { name, api, total_bytes: free_bytes, free_bytes }
+    let pci_bus_id = "00000000:3b:00.0".to_owned();
+    DeviceInfo { name, api, total_bytes: free_bytes, free_bytes, pci_bus_id }
 }
 
 fn no_gpu() -> Result<DeviceInfo, CoreError> {

@@ -151,6 +151,7 @@ typedef struct {
     uint64_t free_bytes;
     const char* api; /* "cuda", "hip", or "emulated" in tests */
     char name[256];
+    char pci_bus_id[32]; /* "00000000:3b:00.0": domain, bus, device, function, as NVML wants it */
 } pi_device_info;
 
 /* What the driver says of a GPU. Models use number 0; CUDA_VISIBLE_DEVICES makes another one the

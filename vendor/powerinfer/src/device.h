@@ -20,6 +20,7 @@ struct DeviceInfo {
     const char* api = ""; // "cuda", "hip" or "emulated"
     uint64_t total_bytes = 0;
     uint64_t free_bytes = 0;
+    std::string pci_bus_id; // "00000000:3b:00.0": domain, bus, device, function
 };
 
 // All devices of this machine, at least one. Throws Error(device) that says why there is none.

@@ -5,6 +5,7 @@
 #include "test_device.h"
 #include "tiny_engine.h"
 
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -434,6 +435,9 @@ void the_device_says_what_it_is() {
     CHECK(info.n_devices >= 1);
     CHECK(info.free_bytes > 0 && info.free_bytes <= info.total_bytes);
     CHECK(info.name[0] != '\0' && info.api[0] != '\0');
+    unsigned domain = 0, bus = 0, device = 0;
+    CHECK_EQ(std::sscanf(info.pci_bus_id, "%8x:%2x:%2x.0", &domain, &bus, &device), 3);
+    CHECK_EQ(std::string(info.pci_bus_id).size(), size_t{16});
     CHECK_ERROR(
         invalid_argument,
         "device: want below",

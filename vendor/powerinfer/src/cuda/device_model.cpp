@@ -5,6 +5,7 @@
 #include "weights.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <numeric>
 
 namespace powerinfer::cuda {
@@ -18,7 +19,16 @@ DeviceInfo device_info(int index) {
     size_t free_bytes = 0;
     size_t total_bytes = 0;
     check(cudaMemGetInfo(&free_bytes, &total_bytes), "memory of the device");
-    return {properties.name, PI_DEVICE_API, total_bytes, free_bytes};
+    char pci_bus_id[32];
+    std::snprintf(
+        pci_bus_id,
+        sizeof pci_bus_id,
+        "%08x:%02x:%02x.0",
+        static_cast<unsigned>(properties.pciDomainID),
+        static_cast<unsigned>(properties.pciBusID),
+        static_cast<unsigned>(properties.pciDeviceID)
+    );
+    return {properties.name, PI_DEVICE_API, total_bytes, free_bytes, pci_bus_id};
 }
 
 int count_devices() {

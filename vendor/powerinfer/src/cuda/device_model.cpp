@@ -1,6 +1,7 @@
 #include "device_model.h"
 
 #include "../device_scratch.h"
+#include "../processors.h"
 #include "device_context.h"
 #include "weights.h"
 
@@ -86,8 +87,15 @@ uint64_t DeviceLayer::bytes_read(const uint32_t* counters) const noexcept {
 class CudaModel::Upload {
 public:
     Upload() = default;
-    Upload(RowSender& sender, std::byte* memory, uint64_t n_bytes, const LoadProgress& progress)
-        : carver_(memory), sender_(&sender), n_bytes_(n_bytes), progress_(&progress) {}
+    Upload(
+        RowSender& sender,
+        ThreadPool& pool,
+        std::byte* memory,
+        uint64_t n_bytes,
+        const LoadProgress& progress
+    )
+        : carver_(memory), sender_(&sender), pool_(&pool), n_bytes_(n_bytes), progress_(&progress) {
+    }
 
     size_t used() const noexcept { return carver_.used(); }
 
@@ -104,7 +112,7 @@ public:
         out.rows = n_rows;
         out.cols = w.cols;
         if (sender_ != nullptr) {
-            sender_->send(out, 0, w, ids == nullptr ? nullptr : ids->data(), n_rows);
+            sender_->send(out, 0, w, ids == nullptr ? nullptr : ids->data(), n_rows, pool_);
             report();
         }
         return out;
@@ -144,6 +152,7 @@ private:
 
     Carver carver_;
     RowSender* sender_ = nullptr;
+    ThreadPool* pool_ = nullptr;
     uint64_t n_bytes_ = 0;
     const LoadProgress* progress_ = nullptr;
 };
@@ -240,7 +249,8 @@ CudaModel::CudaModel(
     );
     memory_ = std::make_unique<DeviceMemory>(counting.used());
     sender_ = std::make_unique<RowSender>();
-    Upload upload(*sender_, memory_->data(), counting.used(), progress);
+    ThreadPool pool(physical_cores());
+    Upload upload(*sender_, pool, memory_->data(), counting.used(), progress);
     place(upload);
     sender_->wait();
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::gpu::GpuState;
+use crate::monitor::GpuMonitor;
 
 /// Numbers of one generation. Times are seconds; a share or rate is absent where nothing was
 /// computed that it could describe.
@@ -44,6 +45,8 @@ pub struct Metrics {
     pub gigabytes_per_second: Option<f64>,
     /// Whether a GPU has a part of the model, and why if not.
     pub gpu: GpuState,
+    /// What the GPU's driver said of it at the end.
+    pub monitor: GpuMonitor,
     /// Bytes allocated on the GPU for cache and scratch. Absent without one, like all that follow.
     pub device_bytes: Option<u64>,
     /// Share of the active neurons that are on the GPU.

@@ -81,6 +81,7 @@ fn a_preferred_gpu_that_is_not_there_changes_nothing_and_is_told() {
         let reply = json(&short(&[&["--json"], more].concat()));
         assert_eq!(reply["metrics"]["gpu"], reply["model"]["gpu"]);
         assert_eq!(reply["metrics"]["hot_hit_ratio"], Value::Null);
+        assert_eq!(reply["metrics"]["monitor"]["state"], "off");
         reply["metrics"]["gpu"].clone()
     };
     assert_eq!(state(&["--gpu", "off"]), serde_json::json!({"state": "off"}));

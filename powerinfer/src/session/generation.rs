@@ -9,6 +9,7 @@ use super::run::Run;
 use crate::batch::{Batch, Token};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::monitor::GpuMonitor;
 use crate::report;
 use crate::text::{ChatMessage, ChatRequest, ChatTemplate, EncodeOptions};
 
@@ -261,7 +262,8 @@ impl Generation<'_> {
             return;
         }
         self.session.end_run();
-        let metrics = self.measure();
+        let monitor = GpuMonitor::read(&self.session.model.info().gpu);
+        let metrics = Metrics { monitor, ..self.measure() };
         report::generation(&self.session.identity, &metrics, outcome);
         self.metrics = Some(metrics);
     }

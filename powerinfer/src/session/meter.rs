@@ -6,6 +6,7 @@ use super::stats::Stats;
 use crate::ffi;
 use crate::gpu::GpuState;
 use crate::metrics::Metrics;
+use crate::monitor::GpuMonitor;
 
 /// A clock with two phases: up to the first token, and after it.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl Meter {
             bytes_per_token: decoded.zip(moved).map(|(d, moved)| moved / d.n_tokens as f64),
             gigabytes_per_second: moved.and_then(|moved| per_second(moved / 1e9, self.decode)),
             gpu: gpu.clone(),
+            monitor: GpuMonitor::Off, // asked once, at the end
             device_bytes: Some(stats.device_bytes).filter(|&bytes| bytes > 0),
             hot_hit_ratio: on_device.and_then(|d| d.hot_hit_ratio()),
             bus_bytes_per_token: on_device.map(|d| d.bus_bytes as f64 / d.n_tokens as f64),

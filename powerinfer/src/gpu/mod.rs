@@ -131,12 +131,9 @@ impl GpuOptions {
     pub fn place(&self, file: &GgufFile, wanted: PlacementOptions) -> Result<Placement, Error> {
         self.check()?;
         let given = wanted.vram_budget;
-        let options = PlacementOptions {
-            vram_budget: wanted.vram_budget.min(self.limit(file, &wanted)?),
-            counts: self.counts(file)?,
-            gpu_index: None,
-            ..wanted
-        };
+        let mut options =
+            PlacementOptions { counts: self.counts(file)?, gpu_index: None, ..wanted };
+        options.vram_budget = given.min(self.limit(file, &options)?);
         let placement = match &self.index {
             GpuIndex::File(path) => file.place(&options.gpu_index(path))?,
             GpuIndex::Beside => place_beside(file, &options)?,

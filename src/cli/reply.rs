@@ -46,7 +46,7 @@ pub(super) fn print_metrics(generation: &Generation<'_>) {
         parts.push(format!("{:.1} % of these on the GPU", 100.0 * ratio));
     }
     if let Some(share) = metrics.overlap_share {
-        parts.push(format!("CPU and GPU at once {:.1} % of the shorter", 100.0 * share));
+        parts.push(format!("CPU and GPU overlap {:.1} %", 100.0 * share));
     }
     parts.push(generation.finish_reason().map_or("failed".to_owned(), ToString::to_string));
     note(&format!("[{}]", parts.join(" | ")));

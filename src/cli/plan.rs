@@ -63,7 +63,7 @@ pub(super) struct Args {
 /// Plans, prints and saves.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let gpu = args.placement.files(GpuOptions::new(GpuMode::Preferred));
-    let placement = gpu.place(&GgufFile::open(&args.model)?, args.wanted()?)?;
+    let placement = gpu.place(&GgufFile::open(&args.model)?, &args.wanted()?)?;
     if let Some(path) = &args.save_gpu_index {
         placement.save_gpu_index(path)?;
     }

@@ -110,7 +110,7 @@ impl GpuOptions {
         };
         let budget = self.vram_budget.unwrap_or_else(|| default_vram_budget(device.free_bytes));
         let wanted = PlacementOptions::for_session(budget, &self.session).strategy(strategy);
-        let placement = self.place(file, wanted)?;
+        let placement = self.place(file, &wanted)?;
         let info = placement.info();
         Ok(if info.device_bytes == 0 {
             Err(NoGpu::NothingFits { device: device.name, budget, reserve: info.reserve })
@@ -128,11 +128,11 @@ impl GpuOptions {
     ///
     /// [`Error::Statistics`]; [`Error::Placement`] if the model or an index that was named cannot be
     /// placed, or options contradict each other.
-    pub fn place(&self, file: &GgufFile, wanted: PlacementOptions) -> Result<Placement, Error> {
+    pub fn place(&self, file: &GgufFile, wanted: &PlacementOptions) -> Result<Placement, Error> {
         self.check()?;
         let given = wanted.vram_budget;
         let mut options =
-            PlacementOptions { counts: self.counts(file)?, gpu_index: None, ..wanted };
+            PlacementOptions { counts: self.counts(file)?, gpu_index: None, ..wanted.clone() };
         options.vram_budget = given.min(self.limit(file, &options)?);
         let placement = match &self.index {
             GpuIndex::File(path) => file.place(&options.gpu_index(path))?,

@@ -16,9 +16,9 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <numeric>
 #include <span>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>

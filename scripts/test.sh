@@ -66,11 +66,11 @@ hip_compiles() {
 stage "tools" . scripts/setup.sh test
 export POWERINFER_REQUIRE_LIBCLANG=1
 stage "format" format
-stage "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+stage "lints" cargo clippy --workspace --all-targets --features nvml --locked -- -D warnings
 stage "native tests" scripts/native-tests.sh plain
 stage "native tests, address and undefined sanitizer" scripts/native-tests.sh address
 stage "native tests, thread sanitizer" scripts/native-tests.sh thread
-stage "tests" cargo test --workspace --locked
+stage "tests" cargo test --workspace --features nvml --locked
 stage "CUDA compiles" cuda_compiles
 stage "HIP compiles" hip_compiles
 stage "benchmarks, once" cargo test --locked --bench generation --bench kernels

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use powerinfer::{
-    FinishReason, Generation, GenerationSection, Metrics, ModelInfo, Runtime, Session,
+    FinishReason, Generation, GenerationSection, GpuMonitor, Metrics, ModelInfo, Runtime, Session,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -45,8 +45,14 @@ pub(super) fn print_metrics(generation: &Generation<'_>) {
     if let Some(ratio) = metrics.hot_hit_ratio {
         parts.push(format!("{:.1} % of these on the GPU", 100.0 * ratio));
     }
+    if let Some(share) = metrics.overlap_share {
+        parts.push(format!("CPU and GPU overlap {:.1} %", 100.0 * share));
+    }
     parts.push(generation.finish_reason().map_or("failed".to_owned(), ToString::to_string));
     note(&format!("[{}]", parts.join(" | ")));
+    if metrics.monitor != GpuMonitor::Off {
+        note(&format!("[GPU {}]", metrics.monitor));
+    }
 }
 
 fn rate(what: &str, tokens: u64, rate: Option<f64>) -> String {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use powerinfer::{
-    ChatMessage, GenerateOptions, Generation, KvType, Model, PlacementMode, Session, Timeout,
+    ChatMessage, GenerateOptions, Generation, GpuState, KvType, Model, PlacementMode, Session,
+    SessionOptions, Timeout,
 };
 
 use super::exit::{self, Exit};
@@ -49,6 +50,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "MODE", help_heading = "GPU")]
     #[arg(value_parser = gpu_args::placement_mode())]
     pub(super) placement: Option<PlacementMode>,
+    /// Measures how long the GPU computes, and how much of that at the same time as the processor, for
+    /// the metrics [default: off].
+    #[arg(long, help_heading = "GPU")]
+    pub(super) time_gpu: bool,
     #[command(flatten)]
     prompt: PromptArgs,
     /// Takes the text as a question and applies the model's chat template [default: off].
@@ -118,7 +123,7 @@ fn stream(args: &Args) -> anyhow::Result<Exit> {
     let text = Text::new(args, &settings)?;
     let interrupt = Interrupt::listen()?;
     let model = settings.load(args, &interrupt)?;
-    let mut session = open(&model, &settings, &interrupt)?;
+    let mut session = open(args, &model, &settings, &interrupt)?;
     if !args.quiet {
         gpu_args::tell(&model.info().gpu);
     }
@@ -137,15 +142,23 @@ fn collect(args: &Args, reply: &mut Reply) -> anyhow::Result<Exit> {
     let text = Text::new(args, &settings)?;
     let interrupt = Interrupt::listen()?;
     let model = settings.load(args, &interrupt)?;
-    let mut session = open(&model, &settings, &interrupt)?;
+    let mut session = open(args, &model, &settings, &interrupt)?;
     reply.set_session(&session);
     let mut generation = text.start(args, &mut session)?;
     reply.collect(&mut generation)?;
     Ok(exit_of(&generation))
 }
 
-fn open(model: &Model, settings: &Settings, interrupt: &Interrupt) -> anyhow::Result<Session> {
-    let session = Session::with_policy(model, &settings.policy)?;
+fn open(
+    args: &Args,
+    model: &Model,
+    settings: &Settings,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Session> {
+    let has_gpu = matches!(model.info().gpu, GpuState::Used(_));
+    let options = SessionOptions::from_policy(&settings.policy, model);
+    let mut session = model.session(options.time_device(args.time_gpu && has_gpu))?;
+    session.set_defaults(GenerateOptions::from_policy(&settings.policy));
     interrupt.stops(session.cancel_handle());
     Ok(session)
 }

@@ -10,7 +10,7 @@ use powerinfer::{
 };
 
 use super::exit;
-use super::gpu_args::GIB;
+use super::gpu_args::{self, GIB};
 use super::interrupt::Interrupt;
 use super::run::Args;
 
@@ -142,6 +142,9 @@ fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
     let runtime = &mut policy.runtime;
     runtime.gpu = args.gpu.gpu.unwrap_or(runtime.gpu);
     args.gpu.refuse_with_off(runtime.gpu)?;
+    if args.time_gpu {
+        gpu_args::refuse_with_off("--time-gpu", runtime.gpu)?;
+    }
     if runtime.gpu == GpuMode::Off && args.gpu.gpu.is_some() {
         // The policy's, without use now.
         (runtime.vram_budget_gb, runtime.gpu_layers) = (None, None);

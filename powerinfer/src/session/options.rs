@@ -43,6 +43,10 @@ pub struct SessionOptions {
     /// those that did not; 0 leaves all where they were placed. Results change by the rounding of
     /// sums, at these points. Opening a session on a model without a GPU fails unless it is 0.
     pub adapt_every: u32,
+    /// With a part of the model on a GPU: measures how long that computes, and how much of it at the
+    /// same time as the processor, for about 4 microseconds a layer and step. Opening a session on a
+    /// model without a GPU fails unless it is off.
+    pub time_device: bool,
     /// Ends a generation or an embedding that takes longer with
     /// [`Error::Timeout`](crate::Error::Timeout). Single decodes are not limited.
     pub timeout: Option<Duration>,
@@ -61,6 +65,7 @@ impl Default for SessionOptions {
             audit: false,
             count_neurons: false,
             adapt_every: 0,
+            time_device: false,
             timeout: None,
         }
     }
@@ -137,6 +142,13 @@ impl SessionOptions {
         self
     }
 
+    /// Sets whether it is measured how long the GPU computes.
+    #[must_use]
+    pub fn time_device(mut self, time_device: bool) -> Self {
+        self.time_device = time_device;
+        self
+    }
+
     /// Sets how long a generation or an embedding may take.
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -155,6 +167,7 @@ impl SessionOptions {
             audit: self.audit,
             count_neurons: self.count_neurons,
             adapt_every: self.adapt_every,
+            time_device: self.time_device,
         }
     }
 }

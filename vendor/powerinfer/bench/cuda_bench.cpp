@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <numeric>
 #include <span>
 #include <string>
@@ -61,32 +62,21 @@ Timing timing_of(std::vector<double> seconds) {
 // A pair of points in a stream, for the time between them.
 class Stopwatch {
 public:
-    explicit Stopwatch(Stream stream) : stream_(stream) {
-        cuda::check(cudaEventCreateWithFlags(&begin_, cudaEventDefault), "making an event");
-        cuda::check(cudaEventCreateWithFlags(&end_, cudaEventDefault), "making an event");
-    }
-    ~Stopwatch() {
-        static_cast<void>(cudaEventDestroy(begin_));
-        static_cast<void>(cudaEventDestroy(end_));
-    }
-    Stopwatch(const Stopwatch&) = delete;
-    Stopwatch& operator=(const Stopwatch&) = delete;
+    explicit Stopwatch(Stream stream) : stream_(stream) {}
 
     template <typename F>
     double seconds(F&& enqueue) {
-        cuda::check(cudaEventRecord(begin_, stream_), "timing");
+        begin_.record(stream_);
         enqueue();
-        cuda::check(cudaEventRecord(end_, stream_), "timing");
-        cuda::check(cudaEventSynchronize(end_), "timing");
-        float milliseconds = 0;
-        cuda::check(cudaEventElapsedTime(&milliseconds, begin_, end_), "timing");
-        return 1e-3 * static_cast<double>(milliseconds);
+        end_.record(stream_);
+        end_.wait();
+        return 1e-3 * end_.milliseconds_since(begin_);
     }
 
 private:
     Stream stream_;
-    cudaEvent_t begin_ = nullptr;
-    cudaEvent_t end_ = nullptr;
+    Event begin_{Event::Kind::timed};
+    Event end_{Event::Kind::timed};
 };
 
 // Elements in the device's memory.
@@ -518,8 +508,8 @@ struct Step {
 // Tokens of no meaning, so that layers see ever new inputs.
 class Decoder {
 public:
-    explicit Decoder(const pi_model* model)
-        : context_(engine::context(model, kContext)), vocab_size_(engine::info(model).vocab_size) {}
+    explicit Decoder(const pi_model* model, const engine::Options& options = kContext)
+        : context_(engine::context(model, options)), vocab_size_(engine::info(model).vocab_size) {}
 
     Step step() {
         engine::Batch batch;
@@ -576,6 +566,41 @@ void print_steps(const std::vector<Step>& steps) {
     );
 }
 
+// Milliseconds of a step that the device computes, and at its share of layers that the host has a
+// share of; and of the shorter of both shares, the part in which both compute. In steps of their
+// own: the events cost time.
+void print_times(const pi_model* model) {
+    constexpr size_t kWarmUp = 2;
+    engine::Options options = kContext;
+    options.time_device = 1;
+    Decoder decoder(model, options);
+    for (size_t i = 0; i < kWarmUp; ++i) {
+        decoder.step();
+    }
+    const size_t n = std::min<size_t>(effort().n_steps, 8);
+    pi_stats sum{};
+    for (size_t i = 0; i < n; ++i) {
+        const pi_stats stats = decoder.step().stats;
+        sum.host_share_ns += stats.host_share_ns;
+        sum.device_ns += stats.device_ns;
+        sum.device_share_ns += stats.device_share_ns;
+        sum.overlap_ns += stats.overlap_ns;
+    }
+    const auto steps = static_cast<double>(n);
+    std::printf(
+        " %8.3f %8.3f",
+        1e-6 * static_cast<double>(sum.device_ns) / steps,
+        1e-6 * static_cast<double>(sum.device_share_ns) / steps
+    );
+    const uint64_t shorter = std::min(sum.host_share_ns, sum.device_share_ns);
+    if (shorter == 0) {
+        std::printf(" %6s", "-");
+    } else {
+        const auto both = static_cast<double>(sum.overlap_ns);
+        std::printf(" %6.1f", 100 * both / static_cast<double>(shorter));
+    }
+}
+
 // Returns whether the device's memory was enough.
 bool decode(const pi_file* file, pi_strategy strategy, const on_device::Budget* budget) {
     constexpr size_t kWarmUp = 2;
@@ -584,23 +609,29 @@ bool decode(const pi_file* file, pi_strategy strategy, const on_device::Budget* 
     const uint64_t before = free_bytes();
     engine::Placement placement;
     if (budget != nullptr) {
-        placement = on_device::place(file, *budget, kContext);
+        placement = on_device::place(file, *budget, kContext, strategy);
     }
     const engine::Model model = on_device::load(file, placement.get(), strategy);
-    Decoder decoder(model.get());
+    auto decoder = std::make_unique<Decoder>(model.get());
     for (size_t i = 0; i < kWarmUp; ++i) {
-        decoder.step();
+        decoder->step();
     }
     std::vector<Step> steps;
     double time = 0;
     while (steps.size() < effort().n_steps && (time < kSeconds || steps.size() < kLeast)) {
-        steps.push_back(decoder.step());
+        steps.push_back(decoder->step());
         time += steps.back().seconds;
     }
     const uint64_t after = free_bytes();
+    decoder.reset(); // the device's memory is for one context
     const uint64_t taken = before > after ? before - after : 0;
     const uint64_t planned = placement ? on_device::info(placement.get()).device_bytes : 0;
     print_steps(steps);
+    if (placement != nullptr) {
+        print_times(model.get());
+    } else {
+        std::printf(" %8s %8s %6s", "-", "-", "-");
+    }
     std::printf(
         " %9.1f %9.1f%s\n",
         static_cast<double>(planned) / kMiB,
@@ -613,7 +644,7 @@ bool decode(const pi_file* file, pi_strategy strategy, const on_device::Budget* 
 bool measure_model(const std::string& name, const std::string& path) {
     const engine::File file = engine::open_file(path);
     std::printf(
-        "%-6s %-9s %-20s %8s (%7s..%7s) %8s %8s %8s %8s %6s %6s %6s %9s %9s\n",
+        "%-6s %-9s %-20s %8s (%7s..%7s) %8s %8s %8s %8s %6s %6s %6s %8s %8s %6s %9s %9s\n",
         "model",
         "strategy",
         "on the device",
@@ -627,6 +658,9 @@ bool measure_model(const std::string& name, const std::string& path) {
         "cand %",
         "act %",
         "hot %",
+        "GPU ms",
+        "share ms",
+        "both %",
         "plan MiB",
         "used MiB"
     );

@@ -128,13 +128,16 @@ pi_error* pi_file_place(
         require(file, "file");
         require(out, "out");
         const pi_placement_options wanted = read_options(given, pi_placement_options_init);
+        ModelOptions planned;
+        planned.strategy = given_strategy(wanted.strategy);
         const Model model(
-            std::make_shared<Weights>(file->gguf, WeightOptions{.repack = Repack::never}), {}
+            std::make_shared<Weights>(file->gguf, WeightOptions{.repack = Repack::never}), planned
         );
         PlacementOptions options = placement_options(wanted, model.config());
 
         auto result = std::make_unique<pi_placement>();
         result->shape = shape_of(model, wanted);
+        result->strategy = model.strategy();
         const ModelSizes sizes = model_sizes(model, result->shape);
         GpuIndex& made = result->index;
         made.hidden_dim = sizes.hidden_dim;
@@ -171,6 +174,7 @@ void pi_placement_get_info(const pi_placement* handle, pi_placement_info* out) {
     info.neuron_budget = placement.neuron_budget;
     info.n_neurons = placement.n_neurons;
     info.activation_share = placement.activation_share;
+    info.strategy = static_cast<pi_strategy>(handle->strategy);
     write_out(out, info);
 }
 

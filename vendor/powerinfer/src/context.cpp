@@ -100,6 +100,11 @@ FfnPlan make_plan(const Model& model, const ContextOptions& options, int n_threa
 std::unique_ptr<DeviceContext> make_device_context(
     const Model& model, const ContextOptions& options
 ) {
+    PI_CHECK(
+        !options.time_device || options.device != nullptr,
+        invalid_argument,
+        "time_device: nothing of this model is on a GPU"
+    );
     if (options.device == nullptr) {
         return nullptr;
     }
@@ -109,7 +114,9 @@ std::unique_ptr<DeviceContext> make_device_context(
         "audit: what a predictor on a GPU misses is not counted; load the model without a GPU"
     );
     return options.device->make_context(
-        context_shape(model, options), checked_activation_bits(options.activation_bits)
+        context_shape(model, options),
+        checked_activation_bits(options.activation_bits),
+        options.time_device
     );
 }
 

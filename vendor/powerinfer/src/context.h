@@ -30,6 +30,7 @@ struct ContextOptions {
     bool audit = false;
     bool count_neurons = false;
     uint32_t adapt_every = 0;     // tokens, with a device: see Context::adapt; 0: never
+    bool time_device = false;     // likewise: see Stats::device_ns
     const Rates* rates = nullptr; // both with `automatic`, and only then
     const std::vector<LayerPlan>* layer_plans = nullptr; // (n_layers,)
     std::shared_ptr<DeviceModel> device;                 // of the same model; nullptr: host only

@@ -20,6 +20,7 @@ struct DeviceInfo {
     const char* api = ""; // "cuda", "hip" or "emulated"
     uint64_t total_bytes = 0;
     uint64_t free_bytes = 0;
+    std::string pci_bus_id; // "00000000:3b:00.0": domain, bus, device, function
 };
 
 // All devices of this machine, at least one. Throws Error(device) that says why there is none.
@@ -60,10 +61,11 @@ public:
     virtual const DeviceInfo& info() const noexcept = 0;
     virtual const Placement& placement() const noexcept = 0;
     virtual uint64_t n_bytes() const noexcept = 0; // allocated on the device
-    // Throws Error(invalid_argument) for a shape larger than the planned one, and Error(device)
+    // One that is timed counts how long the device computes. Throws Error(invalid_argument) for a
+    // shape larger than the planned one, and Error(device)
     // while another context is there: the memory of one was planned.
     virtual std::unique_ptr<DeviceContext> make_context(
-        const ContextShape& shape, int activation_bits
+        const ContextShape& shape, int activation_bits, bool is_timed
     ) = 0;
 };
 

@@ -58,8 +58,7 @@ DeviceScratch DeviceScratch::carve(Carver& carver, const Model& model, const Con
     const Config& config = model.config();
     const int n = tokens_of(shape);
     const auto n_layers = static_cast<size_t>(config.n_layers);
-    const int segments = cuda::ceil_div(config.hidden_dim, cuda::kSegment) + 1;
-    const size_t listed = product(segments, cuda::kSegment);
+    const int rank = model.max_predictor_rank();
 
     DeviceScratch s;
     s.n_tokens = n;
@@ -78,17 +77,21 @@ DeviceScratch DeviceScratch::carve(Carver& carver, const Model& model, const Con
     s.packed_attn = take_packed(carver, n, config.dim);
 
     s.normed = carver.take<float>(product(n, config.dim));
-    s.rank = carver.take<float>(product(n, model.max_predictor_rank()));
+    s.rank = carver.take<float>(product(n, rank));
     s.coef = carver.take<float>(product(n, config.hidden_dim));
     s.down_parts = carver.take<float>(product(cuda::kDownParts * n, config.dim));
     s.arrived = carver.take<uint32_t>(product(n, cuda::ceil_div(config.dim, cuda::kDownColumns)));
     s.packed_normed = take_packed(carver, n, config.dim);
-    s.packed_x = take_packed(carver, n, config.dim);
-    s.packed_rank = take_packed(carver, n, model.max_predictor_rank());
+    s.packed_x = rank > 0 ? take_packed(carver, n, config.dim) : Packed{};
+    s.packed_rank = take_packed(carver, n, rank);
     s.packed_coef = config.is_sparse ? Packed{} : take_packed(carver, n, config.hidden_dim);
-    s.selection.counts = carver.take<int32_t>(static_cast<size_t>(segments));
-    s.selection.rows = carver.take<int32_t>(listed);
-    s.selection.needed = carver.take<uint32_t>(listed);
+    if (rank > 0) {
+        const int segments = cuda::ceil_div(config.hidden_dim, cuda::kSegment) + 1;
+        const size_t listed = product(segments, cuda::kSegment);
+        s.selection.counts = carver.take<int32_t>(static_cast<size_t>(segments));
+        s.selection.rows = carver.take<int32_t>(listed);
+        s.selection.needed = carver.take<uint32_t>(listed);
+    }
     s.counters = carver.take<uint32_t>(n_layers * cuda::kLayerCounters);
     s.fired = carver.take<uint32_t>(n_layers * static_cast<size_t>(config.hidden_dim));
 

@@ -38,15 +38,15 @@ struct DeviceScratch {
 
     // Feed-forward.
     float* normed = nullptr;      // (T, dim)
-    float* rank = nullptr;        // (T, rank) hidden layer of the predictor
+    float* rank = nullptr;        // (T, rank) hidden layer of the predictor, if one is used
     float* coef = nullptr;        // (T, hidden_dim)
     float* down_parts = nullptr;  // (kDownParts, T, dim)
     uint32_t* arrived = nullptr;  // (T * column tiles,) 0
     cuda::Packed packed_normed{}; // (T, dim)
-    cuda::Packed packed_x{};      // (T, dim)
+    cuda::Packed packed_x{};      // (T, dim) for the predictor
     cuda::Packed packed_rank{};   // (T, rank)
     cuda::Packed packed_coef{};   // (T, hidden_dim), where down has no rows of neurons
-    cuda::Selection selection{};  // of n_segments(.., hidden_dim)
+    cuda::Selection selection{};  // of n_segments(.., hidden_dim), by the predictor
     uint32_t* counters = nullptr; // (n_layers, kLayerCounters) since they were read
     uint32_t* fired = nullptr;    // (n_layers, hidden_dim) likewise, by row
 

@@ -5,6 +5,7 @@
 #include "test_device.h"
 #include "tiny_engine.h"
 
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,7 @@ struct Loaded {
         const engine::Options& options = {},
         pi_strategy strategy = PI_STRATEGY_DEFAULT
     )
-        : placement(on_device::place(file, budget, options)),
+        : placement(on_device::place(file, budget, options, strategy)),
           model(on_device::load(file, placement.get(), strategy)) {}
 };
 
@@ -277,6 +278,29 @@ void bytes_read_are_those_of_the_host_in_sum() {
     }
 }
 
+void times_are_kept_if_they_are_wanted() {
+    const engine::File file = file_of(shape_of("llama"));
+    const auto run = [&](const pi_model* model, uint32_t time_device, pi_stats& stats) {
+        const engine::Context context = engine::context(model, {.time_device = time_device});
+        engine::batch_logits(context.get(), model, {7, 8, 9});
+        const std::vector<float> logits = engine::decode_logits(context.get(), model, kTokens);
+        stats = on_device::stats(context.get());
+        return logits;
+    };
+    for (const Budget& budget : on_device::budgets()) {
+        const Loaded loaded(file.get(), budget);
+        pi_stats off{};
+        pi_stats on{};
+        CHECK(run(loaded.model.get(), 0, off) == run(loaded.model.get(), 1, on));
+        CHECK_EQ(off.device_ns + off.device_share_ns + off.overlap_ns, uint64_t{0});
+        CHECK(on.device_ns > on.device_share_ns);
+        CHECK(on.overlap_ns <= on.device_share_ns && on.overlap_ns <= on.host_share_ns);
+        CHECK_EQ(on.device_share_ns > 0, budget.neurons < 1.0);
+    }
+    const engine::Model host = engine::load(file.get());
+    CHECK_ERROR(invalid_argument, "time_device", engine::context(host.get(), {.time_device = 1}));
+}
+
 // Of the neurons that fire, more and more are on the device, and the text does not notice.
 void hot_neurons_move_to_the_device() {
     for (const char* family : {"llama", "opt"}) {
@@ -384,6 +408,11 @@ void models_are_refused_that_cannot_be_placed() {
     CHECK_ERROR(
         unsupported, "strategy auto", on_device::load(file.get(), plan.get(), PI_STRATEGY_AUTO)
     );
+    CHECK_ERROR(
+        invalid_argument,
+        "planned for the strategy predictor, and the model is loaded with exact",
+        on_device::load(file.get(), plan.get(), PI_STRATEGY_EXACT)
+    );
     TinyShape other = shape_of("llama");
     other.seed = 2;
     CHECK_ERROR(
@@ -406,6 +435,9 @@ void the_device_says_what_it_is() {
     CHECK(info.n_devices >= 1);
     CHECK(info.free_bytes > 0 && info.free_bytes <= info.total_bytes);
     CHECK(info.name[0] != '\0' && info.api[0] != '\0');
+    unsigned domain = 0, bus = 0, device = 0;
+    CHECK_EQ(std::sscanf(info.pci_bus_id, "%8x:%2x:%2x.0", &domain, &bus, &device), 3);
+    CHECK_EQ(std::string(info.pci_bus_id).size(), size_t{16});
     CHECK_ERROR(
         invalid_argument,
         "device: want below",
@@ -433,6 +465,7 @@ int main() {
     CHECK_RUN(outputs_are_those_that_were_asked_for);
     CHECK_RUN(neurons_are_counted_on_both_sides);
     CHECK_RUN(bytes_read_are_those_of_the_host_in_sum);
+    CHECK_RUN(times_are_kept_if_they_are_wanted);
     CHECK_RUN(hot_neurons_move_to_the_device);
     CHECK_RUN(a_cancelled_step_leaves_the_sequence_as_it_was);
     CHECK_RUN(contexts_keep_to_what_was_planned);

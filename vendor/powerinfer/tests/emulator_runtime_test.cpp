@@ -237,13 +237,19 @@ void time_passes_between_events() {
     const Event end(cudaEventDefault);
     const Event untimed;
     float milliseconds = -1;
+    int* memory = nullptr;
+    must(cudaMalloc(&memory, sizeof(int)));
     must(cudaEventRecord(begin, stream));
+    for (int i = 0; i < 4; ++i) {
+        must(cudaMemsetAsync(memory, i, sizeof(int), stream));
+    }
     must(cudaEventRecord(end, stream));
     must(cudaEventRecord(untimed, stream));
     CHECK_EQ(cudaEventElapsedTime(&milliseconds, begin, end), cudaErrorNotReady);
     must(cudaEventSynchronize(end));
     must(cudaEventElapsedTime(&milliseconds, begin, end));
-    CHECK(milliseconds >= 0);
+    CHECK_NEAR(milliseconds, 5e-3, 1e-9); // the end is an operation too
+    must(cudaFree(memory));
     CHECK_EQ(cudaEventElapsedTime(&milliseconds, begin, untimed), cudaErrorInvalidResourceHandle);
     CHECK(!emu::take_error().empty());
 }

@@ -50,7 +50,7 @@ CudaContext::Shared CudaContext::Shared::carve(Carver& carver, const Model& mode
 }
 
 CudaContext::CudaContext(
-    std::shared_ptr<CudaModel> device, const ContextShape& shape, int activation_bits
+    std::shared_ptr<CudaModel> device, const ContextShape& shape, int activation_bits, bool is_timed
 )
     : device_(std::move(device)), model_(device_->model()), config_(model_.config()),
       layers_(device_->layers()), shape_(shape), max_step_(cpu::max_step(activation_bits)),
@@ -63,7 +63,8 @@ CudaContext::CudaContext(
           Carver shared;
           Shared::carve(shared, model_, scratch.n_tokens);
           return scratch.step.n_bytes + shared.used();
-      }()) {
+      }()),
+      clock_(is_timed) {
     Carver carver(memory_.data());
     scratch_ = DeviceScratch::carve(carver, model_, shape);
     cache_ = memory_.data() + carver.used();
@@ -155,11 +156,15 @@ void CudaContext::forward(
                 piece.works.front().layer,
                 config_.n_layers
             );
+            clock_.start_device(stream_);
             launch(piece, is_repeated);
+            const size_t number = clock_.stop_device(stream_, piece.computes >= 0);
             if (piece.shares >= 0) {
                 share_ready_.record(stream_);
+                share_number_ = number;
             }
             if (piece.computes >= 0) {
+                wait_for_share(compute.stats);
                 compute_share(compute, piece.computes);
             }
         }
@@ -193,8 +198,11 @@ void CudaContext::begin_step(Compute& compute, KvCache& cache, const Tokens& tok
         const auto n_rows = 2 * static_cast<uint64_t>(tokens.positions[t] + 1);
         compute.stats.kv_bytes_read += n_rows * cache.row_bytes() * layers_.size();
     }
+    clock_.begin();
+    clock_.start_device(stream_);
     copy_pages(cache);
     copy_to_device(stream_, scratch_.step.begin, staging_.begin, staging_.n_bytes);
+    clock_.stop_device(stream_);
     compute.stats.bus_bytes += staging_.n_bytes;
     watch.lap(compute.stats.embed_ns);
 }
@@ -398,11 +406,17 @@ void CudaContext::enqueue_neurons(int index) {
 
 // ---- the host's share ----
 
+void CudaContext::wait_for_share(Stats& stats) {
+    StopWatch watch;
+    share_ready_.wait();
+    clock_.see_device(share_number_);
+    watch.lap(stats.device_wait_ns);
+}
+
 void CudaContext::compute_share(Compute& compute, int index) {
     const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
     StopWatch watch;
-    share_ready_.wait();
-    watch.lap(compute.stats.device_wait_ns);
+    clock_.start_host();
     ActiveSet candidates{layer.cold.data(), static_cast<int>(layer.cold.size())};
     if (layer.has_predictor()) {
         candidates = {shared_.neurons, *shared_.n, shared_.needed};
@@ -419,6 +433,7 @@ void CudaContext::compute_share(Compute& compute, int index) {
     const size_t n = product(n_tokens_, config_.dim);
     std::copy_n(compute.scratch.delta.data(), n, shared_.delta);
     compute.stats.bus_bytes += (predicts ? 3 : 2) * n * sizeof(float);
+    clock_.stop_host();
     watch.lap(compute.stats.host_share_ns);
 }
 
@@ -429,8 +444,9 @@ void CudaContext::finish_on_host(
     const size_t n = product(n_tokens_, config_.dim);
     float* x = compute.scratch.x.data();
     StopWatch watch;
+    clock_.start_device(stream_);
     copy_to_host(stream_, staging_.x, scratch_.step.x, n * sizeof(float));
-    read_counters(compute.stats);
+    end_step(compute.stats);
     watch.lap(compute.stats.device_wait_ns);
     compute.stats.bus_bytes += n * sizeof(float);
     std::copy_n(staging_.x, n, x);
@@ -458,6 +474,7 @@ void CudaContext::write_outputs(const OutputRows& rows, Stats& stats) {
     const auto n_hidden = static_cast<size_t>(rows.n) * dim;
     const auto n_logits =
         static_cast<size_t>(rows.n_logits) * static_cast<size_t>(model_.vocab_size());
+    clock_.start_device(stream_);
     if (rows.n > 0) {
         normalize_outputs(rows.tokens, rows.n, true);
         copy_to_host(stream_, shared_.hidden, scratch_.attn_normed, n_hidden * sizeof(float));
@@ -476,19 +493,22 @@ void CudaContext::write_outputs(const OutputRows& rows, Stats& stats) {
         copy_to_host(stream_, shared_.logits, scratch_.logits, n_logits * sizeof(float));
     }
     StopWatch watch;
-    read_counters(stats);
+    end_step(stats);
     watch.lap(stats.device_wait_ns);
     stats.bus_bytes += (n_hidden + n_logits) * sizeof(float);
     std::copy_n(shared_.hidden, n_hidden, rows.hidden);
     std::copy_n(shared_.logits, n_logits, rows.logits);
 }
 
-// Waits for the device.
-void CudaContext::read_counters(Stats& stats) {
+// Reads what was counted, when the device is done.
+void CudaContext::end_step(Stats& stats) {
     const size_t n = layers_.size() * kLayerCounters;
     copy_to_host(stream_, shared_.counters, scratch_.counters, n * sizeof(uint32_t));
     clear(stream_, scratch_.counters, n * sizeof(uint32_t));
+    const size_t last = clock_.stop_device(stream_);
     stream_.wait();
+    clock_.see_device(last);
+    clock_.add_to(stats);
     for (size_t i = 0; i < layers_.size(); ++i) {
         const uint32_t* counters = shared_.counters + i * kLayerCounters;
         LayerStats& layer = stats.layers[i];

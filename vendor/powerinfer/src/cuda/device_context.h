@@ -13,6 +13,7 @@
 
 #include "../device_scratch.h"
 #include "device_model.h"
+#include "step_clock.h"
 
 #include <memory>
 #include <optional>
@@ -22,7 +23,12 @@ namespace powerinfer::cuda {
 
 class CudaContext final : public DeviceContext {
 public:
-    CudaContext(std::shared_ptr<CudaModel> device, const ContextShape& shape, int activation_bits);
+    CudaContext(
+        std::shared_ptr<CudaModel> device,
+        const ContextShape& shape,
+        int activation_bits,
+        bool is_timed
+    );
     ~CudaContext() override;
 
     int max_tokens() const noexcept override { return scratch_.n_tokens; }
@@ -69,6 +75,8 @@ private:
     };
 
     void begin_step(Compute& compute, KvCache& cache, const Tokens& tokens);
+    void wait_for_share(Stats& stats);
+    void end_step(Stats& stats);
     void copy_pages(KvCache& cache);
     void launch(Piece& piece, bool is_repeated);
     void enqueue(const Piece& piece);
@@ -88,7 +96,6 @@ private:
         Compute& compute, KvCache& cache, const Tokens& tokens, const std::atomic<bool>& cancelled
     );
     void normalize_outputs(const int32_t* tokens, int n, bool is_first);
-    void read_counters(Stats& stats);
 
     // Whether what the host computed for the layer before is still to be added.
     bool follows_share(int index) const noexcept;
@@ -113,9 +120,11 @@ private:
     Shared shared_;
     OwnedStream stream_;
     Event share_ready_;
+    StepClock clock_;
 
     std::vector<Piece> pieces_;
-    int n_tokens_ = 0; // of the step
+    size_t share_number_ = 0; // of the clock: the piece at whose end the host's share is ready
+    int n_tokens_ = 0;        // of the step
 };
 
 } // namespace powerinfer::cuda

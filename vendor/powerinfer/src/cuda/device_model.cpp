@@ -1,10 +1,12 @@
 #include "device_model.h"
 
 #include "../device_scratch.h"
+#include "../processors.h"
 #include "device_context.h"
 #include "weights.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <numeric>
 
 namespace powerinfer::cuda {
@@ -18,7 +20,16 @@ DeviceInfo device_info(int index) {
     size_t free_bytes = 0;
     size_t total_bytes = 0;
     check(cudaMemGetInfo(&free_bytes, &total_bytes), "memory of the device");
-    return {properties.name, PI_DEVICE_API, total_bytes, free_bytes};
+    char pci_bus_id[32];
+    std::snprintf(
+        pci_bus_id,
+        sizeof pci_bus_id,
+        "%08x:%02x:%02x.0",
+        static_cast<unsigned>(properties.pciDomainID),
+        static_cast<unsigned>(properties.pciBusID),
+        static_cast<unsigned>(properties.pciDeviceID)
+    );
+    return {properties.name, PI_DEVICE_API, total_bytes, free_bytes, pci_bus_id};
 }
 
 int count_devices() {
@@ -76,8 +87,15 @@ uint64_t DeviceLayer::bytes_read(const uint32_t* counters) const noexcept {
 class CudaModel::Upload {
 public:
     Upload() = default;
-    Upload(RowSender& sender, std::byte* memory, uint64_t n_bytes, const LoadProgress& progress)
-        : carver_(memory), sender_(&sender), n_bytes_(n_bytes), progress_(&progress) {}
+    Upload(
+        RowSender& sender,
+        ThreadPool& pool,
+        std::byte* memory,
+        uint64_t n_bytes,
+        const LoadProgress& progress
+    )
+        : carver_(memory), sender_(&sender), pool_(&pool), n_bytes_(n_bytes), progress_(&progress) {
+    }
 
     size_t used() const noexcept { return carver_.used(); }
 
@@ -94,7 +112,7 @@ public:
         out.rows = n_rows;
         out.cols = w.cols;
         if (sender_ != nullptr) {
-            sender_->send(out, 0, w, ids == nullptr ? nullptr : ids->data(), n_rows);
+            sender_->send(out, 0, w, ids == nullptr ? nullptr : ids->data(), n_rows, pool_);
             report();
         }
         return out;
@@ -134,6 +152,7 @@ private:
 
     Carver carver_;
     RowSender* sender_ = nullptr;
+    ThreadPool* pool_ = nullptr;
     uint64_t n_bytes_ = 0;
     const LoadProgress* progress_ = nullptr;
 };
@@ -162,7 +181,7 @@ DeviceLayer CudaModel::place_layer(Upload& upload, int index) {
     out.cold = others(hot, config.hidden_dim);
     out.rows = hot;
     out.rows.insert(out.rows.end(), out.cold.begin(), out.cold.end());
-    if (placed.has_predictor && model_->strategy() == Strategy::predictor) {
+    if (placed.has_predictor) {
         out.fc1 = upload.matrix(layer.fc1);
         out.fc2 = upload.matrix(layer.fc2, &out.rows);
         out.row_neurons = upload.vector(out.rows.data(), out.rows.size());
@@ -230,7 +249,8 @@ CudaModel::CudaModel(
     );
     memory_ = std::make_unique<DeviceMemory>(counting.used());
     sender_ = std::make_unique<RowSender>();
-    Upload upload(*sender_, memory_->data(), counting.used(), progress);
+    ThreadPool pool(physical_cores());
+    Upload upload(*sender_, pool, memory_->data(), counting.used(), progress);
     place(upload);
     sender_->wait();
 }
@@ -278,7 +298,7 @@ void CudaModel::exchange(int index, std::span<const Replacement> replacements) {
 }
 
 std::unique_ptr<DeviceContext> CudaModel::make_context(
-    const ContextShape& shape, int activation_bits
+    const ContextShape& shape, int activation_bits, bool is_timed
 ) {
     const auto check_fits = [](const char* name, int wanted, int planned) {
         PI_CHECK(
@@ -307,7 +327,7 @@ std::unique_ptr<DeviceContext> CudaModel::make_context(
         "sequences, or load the model again"
     );
     try {
-        return std::make_unique<CudaContext>(shared_from_this(), shape, activation_bits);
+        return std::make_unique<CudaContext>(shared_from_this(), shape, activation_bits, is_timed);
     } catch (...) {
         release_context();
         throw;

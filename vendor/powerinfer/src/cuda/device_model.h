@@ -62,8 +62,9 @@ public:
     const DeviceInfo& info() const noexcept override { return info_; }
     const Placement& placement() const noexcept override { return placement_; }
     uint64_t n_bytes() const noexcept override { return memory_->n_bytes(); }
-    std::unique_ptr<DeviceContext> make_context(const ContextShape& shape, int activation_bits)
-        override;
+    std::unique_ptr<DeviceContext> make_context(
+        const ContextShape& shape, int activation_bits, bool is_timed
+    ) override;
     // The context is gone.
     void release_context() noexcept { has_context_ = false; }
     // Exchanges neurons between the two sides. For the one context, while nothing is enqueued.

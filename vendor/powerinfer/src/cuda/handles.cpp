@@ -68,12 +68,15 @@ void OwnedStream::wait() const {
     check(cudaStreamSynchronize(stream_), "the device");
 }
 
-Event::Event() {
-    check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "event");
+Event::Event(Kind kind) {
+    const unsigned flags = kind == Kind::timed ? cudaEventDefault : cudaEventDisableTiming;
+    check(cudaEventCreateWithFlags(&event_, flags), "event");
 }
 
 Event::~Event() {
-    cudaEventDestroy(event_);
+    if (event_ != nullptr) {
+        cudaEventDestroy(event_);
+    }
 }
 
 void Event::record(Stream stream) const {
@@ -82,6 +85,12 @@ void Event::record(Stream stream) const {
 
 void Event::wait() const {
     check(cudaEventSynchronize(event_), "the device");
+}
+
+double Event::milliseconds_since(const Event& earlier) const {
+    float milliseconds = 0.0F;
+    check(cudaEventElapsedTime(&milliseconds, earlier.event_, event_), "time of an event");
+    return static_cast<double>(milliseconds);
 }
 
 Graph::~Graph() {

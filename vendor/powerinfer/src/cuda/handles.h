@@ -64,13 +64,19 @@ private:
 // A point in a stream.
 class Event {
 public:
-    Event();
+    enum class Kind { untimed, timed }; // a time costs the device a write
+
+    explicit Event(Kind kind = Kind::untimed);
     ~Event();
     Event(const Event&) = delete;
     Event& operator=(const Event&) = delete;
+    Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+    Event& operator=(Event&&) = delete;
 
     void record(Stream stream) const;
     void wait() const;
+    // Of two that are timed and that the device has passed.
+    double milliseconds_since(const Event& earlier) const;
 
 private:
     cudaEvent_t event_ = nullptr;

@@ -6,6 +6,8 @@
 // Errors are kept as on CUDA: cudaGetLastError has the last one of any call, and after a failed
 // kernel every call fails, here until emu::take_error().
 //
+// Time is counted, not measured: an operation of a stream or a graph takes a microsecond.
+//
 // Stricter than CUDA: a copy from memory that is not pinned also reads it when it runs, and no
 // stream waits for the null stream unasked.
 #pragma once

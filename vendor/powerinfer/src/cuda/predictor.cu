@@ -33,7 +33,6 @@ __global__ void __launch_bounds__(kHiddenThreads, 1) hidden_kernel(
     constexpr int R = T == 1 ? 4 / kRegisterShare<type> : T == 2 ? 2 : 1;
     __shared__ float parts[kParts][T][kHiddenRows];
     const int lane = lane_id();
-    const int own = reversed<R * T>(lane); // product of this lane
     const int warp = static_cast<int>(threadIdx.x) / kWarp;
     const int part = warp % kParts;
     const int begin = warp / kParts * kRows;
@@ -48,6 +47,7 @@ __global__ void __launch_bounds__(kHiddenThreads, 1) hidden_kernel(
             }
             const float sum = dot_rows_apart<type, R, T>(rows, x, first, part, kParts);
             if (lane < R * T) {
+                const int own = reversed<R * T>(lane);
                 parts[part][own / R][i + own % R] = sum;
             }
         }

@@ -39,11 +39,12 @@ struct Effort {
     int n_passes;
     int n_positions[2];
     size_t n_steps;
+    int prompts[2]; // tokens
 };
 
 const Effort& effort() {
-    static constexpr Effort kFull = {size_t{1} << 30, 4, 20, {256, 4096}, 64};
-    static constexpr Effort kLittle = {size_t{1} << 20, 0, 2, {32, 288}, 2};
+    static constexpr Effort kFull = {size_t{1} << 30, 4, 20, {256, 4096}, 64, {256, 512}};
+    static constexpr Effort kLittle = {size_t{1} << 20, 0, 2, {32, 288}, 2, {40, 64}};
     static const bool is_emulated = std::string_view(list_devices().front().api) == "emulated";
     return is_emulated ? kLittle : kFull;
 }
@@ -158,6 +159,15 @@ public:
         rotated_bytes_ = effort().rotated_caches * properties.l2CacheSize;
     }
 
+    // Products of a prompt: at once, and in steps that are short enough for the kernels of few
+    // tokens.
+    void run_prompt() {
+        for (const int n_step : {n_tokens_, kMaxTokens}) {
+            prompt_product(shape_.dim, shape_.dim, n_step);
+            prompt_product(shape_.hidden_dim, shape_.dim, n_step);
+        }
+    }
+
     void run() {
         product(shape_.dim, shape_.dim);
         product(shape_.hidden_dim, shape_.dim);
@@ -247,12 +257,14 @@ private:
         DeviceMemory memory_;
     };
 
-    // Launched as a graph, as a step is: once with every copy, timed as a whole.
+    // Launched as a graph, as a step is: once with every copy, timed as a whole. `n_operations` are
+    // additions and multiplications of bytes, 0: not told.
     void measure(
         const std::string& what,
         double n_bytes,
         size_t n_copies,
-        const std::function<void(size_t)>& enqueue
+        const std::function<void(size_t)>& enqueue,
+        double n_operations = 0
     ) {
         for (size_t i = 0; i < n_copies; ++i) { // what a kernel does at its first launch
             enqueue(i);
@@ -282,7 +294,11 @@ private:
             1e6 * t.most,
             n_bytes / t.median / 1e9
         );
-        if (copy_speed > 0) {
+        if (n_operations > 0) {
+            std::printf(
+                " %10.0f tokens/s %8.2f TOPS", n_tokens_ / t.median, 1e-12 * n_operations / t.median
+            );
+        } else if (copy_speed > 0) {
             std::printf(" %5.1f %% of copy", 100 * n_bytes / t.median / copy_speed);
         }
         std::printf("\n");
@@ -300,6 +316,29 @@ private:
             const DeviceProduct one{w[i], out.data(), rows};
             multiply(stream_, activations(x_, cols), std::span(&one, 1));
         });
+    }
+
+    void prompt_product(int rows, int cols, int n_step) {
+        const Matrices w(*this, rows, cols);
+        const Array<float> out(at(n_tokens_) * at(rows));
+        const std::string what = "multiply " + std::to_string(rows) + " x " + std::to_string(cols) +
+                                 " by " + std::to_string(n_step);
+        // Of 16-bit activations: two products of bytes for each weight and token.
+        const double n_operations = 2.0 * 2.0 * rows * cols * n_tokens_;
+        const double n_bytes = w.bytes() * ceil_div(n_tokens_, n_step);
+        const auto enqueue = [&](size_t i) {
+            for (int first = 0; first < n_tokens_; first += n_step) {
+                const DeviceActivations x{
+                    x_.f32.data() + at(first) * at(cols),
+                    tokens_from(x_.packed(), first, cols),
+                    std::min(n_step, n_tokens_ - first),
+                    cols
+                };
+                const DeviceProduct one{w[i], out.data() + at(first) * at(rows), rows};
+                multiply(stream_, x, std::span(&one, 1));
+            }
+        };
+        measure(what, n_bytes, w.n(), enqueue, n_operations);
     }
 
     void predictor_hidden() {
@@ -489,6 +528,9 @@ private:
 void measure_kernels(const ModelShape& shape) {
     for (const int n_tokens : {1, 8}) {
         Kernels(shape, n_tokens).run();
+    }
+    for (const int n_tokens : effort().prompts) {
+        Kernels(shape, n_tokens).run_prompt();
     }
 }
 

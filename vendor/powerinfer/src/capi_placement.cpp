@@ -93,6 +93,21 @@ std::optional<Neurons> usable_neurons(
     return std::move(index.neurons);
 }
 
+// With memory to spare for what they compute in, models that are whole on the device take long
+// steps. Others do not: the host's share of a step is listed for a few tokens at a time.
+void lengthen_steps(
+    pi_placement& plan, const Model& model, const ModelSizes& sizes, const PlacementOptions& options
+) {
+    ContextShape shape = plan.shape;
+    shape.n_step = cuda::kLongStep;
+    const ModelSizes longer = model_sizes(model, shape);
+    const uint64_t left = options.vram_budget - plan.placement.device_bytes;
+    if (plan.placement.is_whole() && longer.reserve - sizes.reserve <= left) {
+        plan.shape = shape;
+        plan.placement = place(longer, options);
+    }
+}
+
 const LayerPlacement& layer_at(const pi_placement* handle, uint32_t layer) {
     require(handle, "placement");
     const std::vector<LayerPlacement>& layers = handle->placement.layers;
@@ -151,6 +166,7 @@ pi_error* pi_file_place(
             options.neurons = neurons.has_value() ? &*neurons : nullptr;
         }
         result->placement = place(sizes, options);
+        lengthen_steps(*result, model, sizes, options);
         made.vram_capacity = result->placement.neuron_budget;
         *out = result.release();
     });

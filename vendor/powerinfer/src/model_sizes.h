@@ -2,6 +2,7 @@
 // read.
 #pragma once
 
+#include "cuda/shapes.h"
 #include "dtype.h"
 #include "model.h"
 
@@ -12,9 +13,10 @@ namespace powerinfer {
 
 // What a device is to compute.
 struct ContextShape {
-    int n_ctx = 0;       // tokens in the KV cache, all sequences together
-    int n_sequences = 1; // with a cache of their own
-    int n_batch = 512;   // tokens computed together
+    int n_ctx = 0;                 // tokens in the KV cache, all sequences together
+    int n_sequences = 1;           // with a cache of their own
+    int n_batch = 512;             // tokens computed together
+    int n_step = cuda::kMaxTokens; // of those, on a device
     DType kv_type = DType::f16;
 };
 

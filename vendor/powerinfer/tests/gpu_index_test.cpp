@@ -199,6 +199,7 @@ public:
         shape.seed = seed;
         file_ = engine::file_of(shape);
         pi_placement_options_init(&options);
+        options.n_batch = 32; // a longer step would take what the neurons are to leave
         options.vram_budget = uint64_t{1} << 40;
         const pi_placement_info whole = info(plan().get());
         options.vram_budget = whole.device_bytes - 2 * 64 * 3 * 64 * 4; // 64 neurons of each layer

@@ -4,6 +4,7 @@
 #include "engine.h"
 #include "sanitized.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <vector>
@@ -110,6 +111,10 @@ inline engine::Placement place(
     pi_strategy strategy = PI_STRATEGY_DEFAULT
 ) {
     pi_placement_options options = placement_options(context, strategy);
+    if (budget.neurons < 1.0) {
+        // The reserve is to be that of short steps, or it would have room for what is to be left.
+        options.n_batch = std::min<uint32_t>(options.n_batch, 32);
+    }
     const engine::Placement all = place(file, options);
     options.vram_budget = budget_bytes(all.get(), budget);
     options.group = file_info(file).is_sparse != 0 ? 16 : 0;

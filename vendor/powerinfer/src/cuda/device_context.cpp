@@ -42,7 +42,7 @@ CudaContext::Shared CudaContext::Shared::carve(Carver& carver, const Model& mode
     shared.residual = carver.take<float>(product(n_tokens, config.dim));
     shared.delta = carver.take<float>(product(n_tokens, config.dim));
     shared.hidden = carver.take<float>(product(n_tokens, config.dim));
-    shared.logits = carver.take<float>(product(n_tokens, model.vocab_size()));
+    shared.logits = carver.take<float>(product(std::min(n_tokens, kMaxTokens), model.vocab_size()));
     shared.rows = carver.take<int32_t>(static_cast<size_t>(n_tokens));
     shared.counters = carver.take<uint32_t>(n_layers * kLayerCounters);
     shared.fired = carver.take<uint32_t>(n_layers * hidden_dim);
@@ -119,9 +119,35 @@ DeviceTokens CudaContext::step_tokens() const noexcept {
     };
 }
 
+DeviceTokens CudaContext::tokens_of(const Span& span) const noexcept {
+    DeviceTokens tokens = step_tokens();
+    tokens.positions += span.first;
+    tokens.sequences += span.first;
+    if (tokens.rotation != nullptr) {
+        tokens.rotation += product(span.first, config_.head_dim);
+    }
+    tokens.n = span.n;
+    return tokens;
+}
+
+std::vector<CudaContext::Span> CudaContext::spans_of(int n_tokens) {
+    std::vector<Span> found;
+    for (int first = 0; first < n_tokens; first += kMaxTokens) {
+        const int n = std::min(kMaxTokens, n_tokens - first);
+        found.push_back({first, n, static_cast<int>(found.size())});
+    }
+    return found;
+}
+
 DeviceActivations CudaContext::activations(const float* x, const Packed& packed, int dim)
     const noexcept {
     return {x, packed, n_tokens_, dim};
+}
+
+DeviceActivations CudaContext::activations(
+    const float* x, const Packed& packed, int dim, const Span& span
+) noexcept {
+    return {x + product(span.first, dim), tokens_from(packed, span.first, dim), span.n, dim};
 }
 
 Normalize CudaContext::normalization(const DeviceNorm& norm) const noexcept {
@@ -283,7 +309,9 @@ void CudaContext::enqueue_rest(int index) {
     if (config_.family->is_parallel) {
         enqueue_attention(index);
     }
-    enqueue_neurons(index);
+    for (const Span& span : spans_of(n_tokens_)) {
+        enqueue_neurons(index, span);
+    }
 }
 
 void CudaContext::enqueue_attention(int index) {
@@ -299,42 +327,60 @@ void CudaContext::enqueue_attention(int index) {
     };
     multiply(stream_, x, projections);
     const Heads heads{config_.family->rope, config_.n_heads, config_.n_kv_heads, config_.head_dim};
-    const DeviceTokens tokens = step_tokens();
-    rotate_and_store(stream_, scratch_.q, scratch_.k, scratch_.v, cache_of(index), tokens, heads);
-    attend(
-        stream_,
-        scratch_.attended,
-        scratch_.packed_attn,
-        scratch_.q,
-        cache_of(index),
-        tokens,
-        heads,
-        shape_.n_ctx,
-        max_step_,
-        scratch_.attention_parts
+    rotate_and_store(
+        stream_, scratch_.q, scratch_.k, scratch_.v, cache_of(index), step_tokens(), heads
     );
+    for (const Span& span : spans_of(n_tokens_)) {
+        const size_t begin = product(span.first, config_.dim);
+        attend(
+            stream_,
+            scratch_.attended + begin,
+            tokens_from(scratch_.packed_attn, span.first, config_.dim),
+            scratch_.q + begin,
+            cache_of(index),
+            tokens_of(span),
+            heads,
+            shape_.n_ctx,
+            max_step_,
+            scratch_.attention_parts
+        );
+    }
     const DeviceProduct out[] = {
         {layer.o, scratch_.step.x, config_.dim, layer.o_bias, true},
     };
     multiply(stream_, activations(scratch_.attended, scratch_.packed_attn, config_.dim), out);
 }
 
-// Scores all neurons, and gives the host what it needs for its own.
+void CudaContext::enqueue_selection(int index, const Span& span) {
+    const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
+    const Packed packed = layer.fc2.is_quantized() ? scratch_.packed_rank : Packed{};
+    predict_hidden(
+        stream_,
+        scratch_.rank,
+        packed,
+        layer.fc1,
+        activations(scratch_.step.x, scratch_.packed_x, config_.dim, span),
+        max_step_
+    );
+    select(
+        stream_,
+        scratch_.selections[span.number],
+        layer.fc2,
+        {scratch_.rank, packed, span.n, layer.fc1.rows},
+        config_.sparse_threshold,
+        layer.neurons.n
+    );
+}
+
+// Scores all neurons, and gives the host what it needs for its own. With a share of the host a step
+// is one span.
 void CudaContext::enqueue_share(int index) {
     const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
     const auto n_input = static_cast<size_t>(n_tokens_) * static_cast<size_t>(config_.dim);
     if (layer.has_predictor()) {
-        const DeviceActivations x = activations(scratch_.step.x, scratch_.packed_x, config_.dim);
-        const Packed packed = layer.fc2.is_quantized() ? scratch_.packed_rank : Packed{};
-        predict_hidden(stream_, scratch_.rank, packed, layer.fc1, x, max_step_);
-        select(
-            stream_,
-            scratch_.selection,
-            layer.fc2,
-            activations(scratch_.rank, packed, layer.fc1.rows),
-            config_.sparse_threshold,
-            layer.neurons.n
-        );
+        for (const Span& span : spans_of(n_tokens_)) {
+            enqueue_selection(index, span);
+        }
         if (layer.has_host_share()) {
             const HostShare share{
                 pinned_.on_device(shared_.n),
@@ -345,7 +391,7 @@ void CudaContext::enqueue_share(int index) {
             hand_over(
                 stream_,
                 share,
-                scratch_.selection,
+                scratch_.selections[0],
                 layer.row_neurons,
                 layer.neurons.n,
                 config_.hidden_dim,
@@ -361,22 +407,24 @@ void CudaContext::enqueue_share(int index) {
     }
 }
 
-void CudaContext::enqueue_neurons(int index) {
+void CudaContext::enqueue_neurons(int index, const Span& span) {
     const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
     const DeviceNeurons& neurons = layer.neurons;
     if (neurons.n == 0) {
         return;
     }
+    float* x = scratch_.step.x + product(span.first, config_.dim);
     const Rule rule{
         config_.activation, config_.fatrelu_threshold, model_.strategy() == Strategy::dense
     };
     uint32_t* counters = scratch_.counters + product(index, kLayerCounters);
-    const Selection* selection = layer.has_predictor() ? &scratch_.selection : nullptr;
+    const Selection* selection =
+        layer.has_predictor() ? &scratch_.selections[span.number] : nullptr;
     weigh(
         stream_,
         scratch_.coef,
         neurons,
-        activations(scratch_.normed, scratch_.packed_normed, config_.dim),
+        activations(scratch_.normed, scratch_.packed_normed, config_.dim, span),
         selection,
         rule,
         {counters, scratch_.fired + product(index, config_.hidden_dim)}
@@ -384,24 +432,22 @@ void CudaContext::enqueue_neurons(int index) {
     if (neurons.down_t.body != nullptr) {
         project_down(
             stream_,
-            scratch_.step.x,
+            x,
             neurons,
             scratch_.coef,
             selection,
             layer.down_bias,
-            n_tokens_,
+            span.n,
             scratch_.down_parts,
             scratch_.arrived
         );
         return;
     }
     if (layer.down.is_quantized()) {
-        pack(stream_, scratch_.packed_coef, scratch_.coef, n_tokens_, neurons.n, max_step_);
+        pack(stream_, scratch_.packed_coef, scratch_.coef, span.n, neurons.n, max_step_);
     }
-    const DeviceProduct down[] = {
-        {layer.down, scratch_.step.x, config_.dim, layer.down_bias, true},
-    };
-    multiply(stream_, activations(scratch_.coef, scratch_.packed_coef, neurons.n), down);
+    const DeviceProduct down[] = {{layer.down, x, config_.dim, layer.down_bias, true}};
+    multiply(stream_, {scratch_.coef, scratch_.packed_coef, span.n, neurons.n}, down);
 }
 
 // ---- the host's share ----
@@ -472,32 +518,58 @@ void CudaContext::normalize_outputs(const int32_t* tokens, int n, bool is_first)
 void CudaContext::write_outputs(const OutputRows& rows, Stats& stats) {
     const auto dim = static_cast<size_t>(config_.dim);
     const auto n_hidden = static_cast<size_t>(rows.n) * dim;
-    const auto n_logits =
-        static_cast<size_t>(rows.n_logits) * static_cast<size_t>(model_.vocab_size());
     clock_.start_device(stream_);
     if (rows.n > 0) {
         normalize_outputs(rows.tokens, rows.n, true);
         copy_to_host(stream_, shared_.hidden, scratch_.attn_normed, n_hidden * sizeof(float));
     }
-    if (rows.n_logits > 0) {
-        stats.device_bytes_read += model_.output().n_bytes();
-        if (rows.n_logits < rows.n) {
-            stream_.wait(); // the list of rows is written again
-            normalize_outputs(rows.with_logits, rows.n_logits, false);
+    if (rows.n_logits > 0 && rows.n_logits < rows.n) {
+        pause_step(); // the list of rows is written again
+        normalize_outputs(rows.with_logits, rows.n_logits, false);
+    }
+    const std::vector<Span> spans = spans_of(rows.n_logits);
+    for (const Span& span : spans) {
+        enqueue_logits(span, stats);
+        if (&span != &spans.back()) {
+            pause_step(); // the next ones are written there
+            take_logits(rows, span);
         }
-        const DeviceActivations x{
-            scratch_.attn_normed, scratch_.packed_attn, rows.n_logits, config_.dim
-        };
-        const DeviceProduct out[] = {{device_->output(), scratch_.logits, model_.vocab_size()}};
-        multiply(stream_, x, out);
-        copy_to_host(stream_, shared_.logits, scratch_.logits, n_logits * sizeof(float));
     }
     StopWatch watch;
     end_step(stats);
     watch.lap(stats.device_wait_ns);
-    stats.bus_bytes += (n_hidden + n_logits) * sizeof(float);
+    stats.bus_bytes += n_hidden * sizeof(float);
     std::copy_n(shared_.hidden, n_hidden, rows.hidden);
-    std::copy_n(shared_.logits, n_logits, rows.logits);
+    if (!spans.empty()) {
+        take_logits(rows, spans.back());
+    }
+}
+
+// Waits for the device, which idles until more is enqueued.
+void CudaContext::pause_step() {
+    const size_t number = clock_.stop_device(stream_);
+    stream_.wait();
+    clock_.see_device(number);
+    clock_.start_device(stream_);
+}
+
+// Of normed outputs.
+void CudaContext::enqueue_logits(const Span& span, Stats& stats) {
+    const size_t n_bytes = product(span.n, model_.vocab_size()) * sizeof(float);
+    const DeviceProduct out[] = {{device_->output(), scratch_.logits, model_.vocab_size()}};
+    multiply(
+        stream_, activations(scratch_.attn_normed, scratch_.packed_attn, config_.dim, span), out
+    );
+    copy_to_host(stream_, shared_.logits, scratch_.logits, n_bytes);
+    stats.device_bytes_read += model_.output().n_bytes();
+    stats.bus_bytes += n_bytes;
+}
+
+void CudaContext::take_logits(const OutputRows& rows, const Span& span) {
+    const int vocab_size = model_.vocab_size();
+    std::copy_n(
+        shared_.logits, product(span.n, vocab_size), rows.logits + product(span.first, vocab_size)
+    );
 }
 
 // Reads what was counted, when the device is done.

@@ -53,12 +53,18 @@ private:
         float* residual = nullptr;    // (T, dim), where the host predicts
         float* delta = nullptr;       // (T, dim) what the host's neurons add
         float* hidden = nullptr;      // (T, dim) outputs
-        float* logits = nullptr;      // (T, vocab_size)
+        float* logits = nullptr;      // (F, vocab_size)
         int32_t* rows = nullptr;      // (T,) of outputs
         uint32_t* counters = nullptr; // (n_layers, kLayerCounters)
         uint32_t* fired = nullptr;    // (hidden_dim,)
 
         static Shared carve(Carver& carver, const Model& model, int n_tokens);
+    };
+    // Consecutive tokens of a step, or rows of its outputs: F, at most kMaxTokens.
+    struct Span {
+        int first;
+        int n;
+        int number; // among those of the step
     };
     // What is enqueued at once. With a share on the host a layer has two pieces: at the end of the
     // first its share is ready, and after launching the second the host computes it.
@@ -76,6 +82,7 @@ private:
 
     void begin_step(Compute& compute, KvCache& cache, const Tokens& tokens);
     void wait_for_share(Stats& stats);
+    void pause_step();
     void end_step(Stats& stats);
     void copy_pages(KvCache& cache);
     void launch(Piece& piece, bool is_repeated);
@@ -86,7 +93,8 @@ private:
     void enqueue_rest(int index);
     void enqueue_attention(int index);
     void enqueue_share(int index);
-    void enqueue_neurons(int index);
+    void enqueue_selection(int index, const Span& span);
+    void enqueue_neurons(int index, const Span& span);
     void normalize_layer(
         int index, const DeviceNorm& norm, float* out, const Packed& packed, bool is_first
     );
@@ -96,14 +104,22 @@ private:
         Compute& compute, KvCache& cache, const Tokens& tokens, const std::atomic<bool>& cancelled
     );
     void normalize_outputs(const int32_t* tokens, int n, bool is_first);
+    void enqueue_logits(const Span& span, Stats& stats);
+    void take_logits(const OutputRows& rows, const Span& span);
 
     // Whether what the host computed for the layer before is still to be added.
     bool follows_share(int index) const noexcept;
     bool is_predicting() const noexcept { return model_.strategy() == Strategy::predictor; }
     Normalize normalization(const DeviceNorm& norm) const noexcept;
+    // Of the whole step.
     DeviceActivations activations(const float* x, const Packed& packed, int dim) const noexcept;
+    static DeviceActivations activations(
+        const float* x, const Packed& packed, int dim, const Span& span
+    ) noexcept;
     DeviceCache cache_of(int index) const noexcept;
     DeviceTokens step_tokens() const noexcept;
+    DeviceTokens tokens_of(const Span& span) const noexcept;
+    static std::vector<Span> spans_of(int n_tokens);
 
     std::shared_ptr<CudaModel> device_;
     const Model& model_;

@@ -327,7 +327,9 @@ std::unique_ptr<DeviceContext> CudaModel::make_context(
         "sequences, or load the model again"
     );
     try {
-        return std::make_unique<CudaContext>(shared_from_this(), shape, activation_bits, is_timed);
+        ContextShape planned = shape;
+        planned.n_step = shape_.n_step;
+        return std::make_unique<CudaContext>(shared_from_this(), planned, activation_bits, is_timed);
     } catch (...) {
         release_context();
         throw;

@@ -34,7 +34,7 @@ struct DeviceMatrix {
 struct DeviceActivations {
     const float* f32; // (T, dim), for weights of float types
     Packed packed;    // for quantised ones
-    int n_tokens;     // T, at most kMaxTokens
+    int n_tokens;     // T, at most kMaxTokens but for multiply
     int dim;
 };
 

@@ -68,6 +68,10 @@ void OwnedStream::wait() const {
     check(cudaStreamSynchronize(stream_), "the device");
 }
 
+void OwnedStream::begin_after(const Event& event) const {
+    check(cudaStreamWaitEvent(stream_, event.event_, 0), "event");
+}
+
 Event::Event() {
     check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "event");
 }
@@ -82,6 +86,16 @@ void Event::record(Stream stream) const {
 
 void Event::wait() const {
     check(cudaEventSynchronize(event_), "the device");
+}
+
+bool Event::is_done() const {
+    const cudaError_t status = cudaEventQuery(event_);
+    if (status == cudaErrorNotReady) {
+        static_cast<void>(cudaGetLastError()); // an answer, and no error of the next launch
+        return false;
+    }
+    check(status, "the device");
+    return true;
 }
 
 Graph::~Graph() {

@@ -46,6 +46,8 @@ private:
     size_t n_bytes_;
 };
 
+class Event;
+
 class OwnedStream {
 public:
     OwnedStream();
@@ -56,6 +58,8 @@ public:
     operator Stream() const noexcept { return stream_; }
     // Until all that was enqueued is done; throws what it failed with.
     void wait() const;
+    // What is enqueued from now on begins after the event; the host does not wait.
+    void begin_after(const Event& event) const;
 
 private:
     Stream stream_ = nullptr;
@@ -71,8 +75,10 @@ public:
 
     void record(Stream stream) const;
     void wait() const;
+    bool is_done() const;
 
 private:
+    friend class OwnedStream;
     cudaEvent_t event_ = nullptr;
 };
 

@@ -42,14 +42,16 @@ void no_more_memory_is_used_than_was_planned() {
             const engine::File file = file_of(shape);
             for (const Budget& budget : on_device::budgets()) {
                 for (const uint32_t n_batch : {1U, 512U}) {
-                    const engine::Options options{.n_sequences = 3, .n_batch = n_batch};
+                    const engine::Options options{
+                        .n_sequences = 3, .n_batch = n_batch, .adapt_every = 1
+                    };
                     const engine::Placement plan = on_device::place(file.get(), budget, options);
                     emu::reset_memory_peak();
                     const size_t before = emu::memory_in_use();
                     {
                         const engine::Model model = on_device::load(file.get(), plan.get());
                         const engine::Context context = engine::context(model.get(), options);
-                        engine::decode_logits(context.get(), model.get(), {1, 2, 3});
+                        engine::decode_logits(context.get(), model.get(), {1, 2, 3, 4});
                     }
                     const uint64_t planned =
                         on_device::info(plan.get()).device_bytes - powerinfer::device_overhead();

@@ -474,6 +474,19 @@ void a_failed_kernel_fails_all_that_follows() {
     CHECK_EQ(cudaGetErrorName(cudaErrorLaunchFailure), std::string("cudaErrorLaunchFailure"));
 }
 
+void a_call_fails_where_a_test_wants_it() {
+    const Stream stream;
+    const Number x(3);
+    float results[3] = {};
+    emu::config().fail_in = 2;
+    must(cudaMemcpyAsync(&results[0], x.p, kSize, kToHost, stream));
+    CHECK_EQ(cudaMemcpyAsync(&results[1], x.p, kSize, kToHost, stream), cudaErrorInvalidValue);
+    CHECK(has(emu::take_error(), "as the test wants it"));
+    must(cudaMemcpyAsync(&results[2], x.p, kSize, kToHost, stream));
+    must(cudaStreamSynchronize(stream));
+    CHECK(results[0] == 3.0f && results[1] == 0.0f && results[2] == 3.0f);
+}
+
 void there_may_be_no_device() {
     emu::config().n_devices = 0;
     int n = -1;
@@ -546,6 +559,7 @@ int main() {
     CHECK_RUN(the_device_writes_to_memory_of_the_host);
     CHECK_RUN(copies_stay_within_what_was_allocated);
     CHECK_RUN(a_failed_kernel_fails_all_that_follows);
+    CHECK_RUN(a_call_fails_where_a_test_wants_it);
     CHECK_RUN(there_may_be_no_device);
     CHECK_RUN(the_device_says_what_it_is);
     CHECK_RUN(threads_of_the_host_share_the_device);

@@ -174,6 +174,9 @@ Stream& stream_of(cudaStream_t stream) {
 }
 
 cudaError_t enqueue(Stream& stream, Operation operation) {
+    if (config().fail_in > 0 && --config().fail_in == 0) {
+        return keep(cudaErrorInvalidValue, "as the test wants it");
+    }
     if (Capture* capture = stream.capture.get(); capture != nullptr) {
         if (!capture->is_valid) {
             return keep(cudaErrorStreamCaptureInvalidated, "");

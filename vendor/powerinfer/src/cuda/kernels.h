@@ -175,7 +175,7 @@ struct RowScatter {
 inline constexpr int kMaxScatters = 10;
 void scatter_rows(Stream stream, std::span<const RowScatter> scatters);
 
-// ---- attention (attention.cu) ----
+// ---- attention (rotate.cu, attention.cu) ----
 
 // The cache of one layer, in pages of kPageTokens rows (kv_cache.h).
 struct DeviceCache {

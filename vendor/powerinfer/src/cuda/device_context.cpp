@@ -92,7 +92,7 @@ CudaContext::CudaContext(
 
 CudaContext::~CudaContext() {
     exchange_.reset();
-    cudaStreamSynchronize(stream_); // nothing may be at work in memory that goes
+    stream_.drain(); // nothing may be at work in memory that goes
     device_->release_context();
 }
 
@@ -167,7 +167,7 @@ void CudaContext::forward(
             finish_on_host(compute, cache, tokens, cancelled);
         }
     } catch (...) {
-        cudaStreamSynchronize(stream_); // the caller is told of the first error
+        stream_.drain();
         throw;
     }
 }

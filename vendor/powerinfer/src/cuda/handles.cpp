@@ -24,14 +24,14 @@ DeviceMemory::DeviceMemory(size_t n_bytes) : n_bytes_(n_bytes) {
         status = cudaStreamSynchronize(nullptr);
     }
     if (status != cudaSuccess) {
-        cudaFree(data_);
+        static_cast<void>(cudaFree(data_));
         check(status, "clearing of the device's memory");
     }
 }
 
 DeviceMemory::~DeviceMemory() {
     if (data_ != nullptr) {
-        cudaFree(data_);
+        static_cast<void>(cudaFree(data_));
     }
 }
 
@@ -45,14 +45,14 @@ PinnedMemory::PinnedMemory(size_t n_bytes) : n_bytes_(n_bytes) {
     const cudaError_t status =
         cudaHostGetDevicePointer(reinterpret_cast<void**>(&device_), data_, 0);
     if (status != cudaSuccess) {
-        cudaFreeHost(data_);
+        static_cast<void>(cudaFreeHost(data_));
         check(status, "the device's address of pinned memory");
     }
 }
 
 PinnedMemory::~PinnedMemory() {
     if (data_ != nullptr) {
-        cudaFreeHost(data_);
+        static_cast<void>(cudaFreeHost(data_));
     }
 }
 
@@ -61,11 +61,15 @@ OwnedStream::OwnedStream() {
 }
 
 OwnedStream::~OwnedStream() {
-    cudaStreamDestroy(stream_);
+    static_cast<void>(cudaStreamDestroy(stream_));
 }
 
 void OwnedStream::wait() const {
     check(cudaStreamSynchronize(stream_), "the device");
+}
+
+void OwnedStream::drain() const noexcept {
+    static_cast<void>(cudaStreamSynchronize(stream_));
 }
 
 void OwnedStream::begin_after(const Event& event) const {
@@ -77,7 +81,7 @@ Event::Event() {
 }
 
 Event::~Event() {
-    cudaEventDestroy(event_);
+    static_cast<void>(cudaEventDestroy(event_));
 }
 
 void Event::record(Stream stream) const {
@@ -100,7 +104,7 @@ bool Event::is_done() const {
 
 Graph::~Graph() {
     if (graph_ != nullptr) {
-        cudaGraphExecDestroy(graph_);
+        static_cast<void>(cudaGraphExecDestroy(graph_));
     }
 }
 
@@ -111,7 +115,7 @@ void Graph::begin(Stream stream) {
 void Graph::abandon(Stream stream) noexcept {
     cudaGraph_t graph = nullptr;
     if (cudaStreamEndCapture(stream, &graph) == cudaSuccess) {
-        cudaGraphDestroy(graph);
+        static_cast<void>(cudaGraphDestroy(graph));
     }
 }
 
@@ -119,7 +123,7 @@ void Graph::end(Stream stream) {
     cudaGraph_t graph = nullptr;
     check(cudaStreamEndCapture(stream, &graph), "capture of a graph");
     const cudaError_t status = cudaGraphInstantiate(&graph_, graph, 0);
-    cudaGraphDestroy(graph);
+    static_cast<void>(cudaGraphDestroy(graph));
     check(status, "a captured graph");
 }
 

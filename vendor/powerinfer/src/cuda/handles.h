@@ -58,6 +58,8 @@ public:
     operator Stream() const noexcept { return stream_; }
     // Until all that was enqueued is done; throws what it failed with.
     void wait() const;
+    // The same where an error is of no use, or would hide the first one.
+    void drain() const noexcept;
     // What is enqueued from now on begins after the event; the host does not wait.
     void begin_after(const Event& event) const;
 

@@ -48,7 +48,7 @@ NeuronExchange::NeuronExchange(const Model& model, std::byte* memory)
       pinned_(NeuronStaging::kSlots * slot_bytes_) {}
 
 NeuronExchange::~NeuronExchange() {
-    cudaStreamSynchronize(stream_);
+    stream_.drain();
 }
 
 bool NeuronExchange::can_send(int layer) const noexcept {
@@ -88,7 +88,7 @@ void NeuronExchange::send(
         copy_to_device(stream_, memory_ + begin, pinned_.data() + begin, slot.n_bytes);
         slot.arrived.record(stream_);
     } catch (...) {
-        cudaStreamSynchronize(stream_); // the caller is told of the first error
+        stream_.drain();
         throw;
     }
     slot.layer = layer;

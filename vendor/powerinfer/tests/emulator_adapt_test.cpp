@@ -2,13 +2,15 @@
 // whatever order the streams get on, and an end, a cancelled step or an error in the middle leaves
 // both sides with the same lists.
 #include "check.h"
-#include "cuda/runtime.h"
+#include "emulator_cases.h"
 #include "on_device.h"
 #include "tiny_engine.h"
 
 #include <string>
 #include <vector>
 
+using emulator_cases::Restore;
+using engine::distance;
 using engine::file_of;
 using engine::kTokens;
 using on_device::Budget;
@@ -18,17 +20,6 @@ using test::TinyShape;
 namespace {
 
 constexpr Budget kQuarter = {"a quarter of the neurons", UINT32_MAX, UINT32_MAX, true, 0.25};
-
-class Restore {
-public:
-    ~Restore() {
-        emu::take_error();
-        emu::config() = before_;
-    }
-
-private:
-    emu::Config before_ = emu::config();
-};
 
 TinyShape shape_of(const char* family, DType type = DType::f32) {
     TinyShape shape;
@@ -42,10 +33,6 @@ TinyShape shape_of(const char* family, DType type = DType::f32) {
         shape.rank = 256;
     }
     return shape;
-}
-
-double distance(const std::vector<float>& values, const std::vector<float>& wanted) {
-    return engine::distance(values, std::vector<double>(wanted.begin(), wanted.end()));
 }
 
 // A model with a quarter of its neurons on the device, and what the host alone makes of it.

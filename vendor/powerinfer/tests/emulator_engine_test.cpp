@@ -1,7 +1,7 @@
 // The engine on the emulated device, where the emulator shows what a GPU would not: that memory is
 // what was planned, that no wait is missing, and what happens without a device or when it fails.
 #include "check.h"
-#include "cuda/runtime.h"
+#include "emulator_cases.h"
 #include "model_sizes.h"
 #include "on_device.h"
 #include "tiny_engine.h"
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+using emulator_cases::Restore;
 using engine::file_of;
 using engine::kTokens;
 using on_device::Budget;
@@ -19,18 +20,6 @@ using test::TinyShape;
 namespace {
 
 constexpr Budget kShared = {"40 % of the neurons", UINT32_MAX, UINT32_MAX, true, 0.4};
-
-// The emulator as it was, at the end of a case.
-class Restore {
-public:
-    ~Restore() {
-        emu::take_error();
-        emu::config() = before_;
-    }
-
-private:
-    emu::Config before_ = emu::config();
-};
 
 void no_more_memory_is_used_than_was_planned() {
     for (const char* family : {"llama", "falcon", "opt"}) {

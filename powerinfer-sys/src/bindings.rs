@@ -698,8 +698,9 @@ pub struct pi_context_options {
     /// 1: keep pi_context_get_neuron_counts, 8 bytes a neuron and layer
     pub count_neurons: u32,
     /** With neurons on a GPU: after so many tokens those that fired most lately get the places of
- those that did not, up to 64 a layer; 0 (default): all stay where they were placed. Results
- change by the rounding of sums, at these points.*/
+ those that did not, up to 64 a layer; 0 (default): all stay where they were placed. They are
+ copied beside the steps, and before a step those that are there take their places: results
+ change by the rounding of sums, there, and which step it is depends on the bus.*/
     pub adapt_every: u32,
     /** with a part of the model on a GPU, 1: keep pi_stats.device_ns and what
 follows it, for about 4 microseconds a layer and step; default 0*/

@@ -40,8 +40,10 @@ pub struct SessionOptions {
     /// [`Session::activation_statistics`](crate::Session::activation_statistics).
     pub count_neurons: bool,
     /// With neurons on a GPU: after so many tokens those that fired most lately get the places of
-    /// those that did not; 0 leaves all where they were placed. Results change by the rounding of
-    /// sums, at these points. Opening a session on a model without a GPU fails unless it is 0.
+    /// those that did not; 0 leaves all where they were placed. They are copied beside the
+    /// computation and take their places between two steps: results change by the rounding of sums,
+    /// there, and which steps they are depends on the bus. Opening a session on a model without a
+    /// GPU fails unless it is 0.
     pub adapt_every: u32,
     /// With a part of the model on a GPU: measures how long that computes, and how much of it at the
     /// same time as the processor, for about 4 microseconds a layer and step. Opening a session on a

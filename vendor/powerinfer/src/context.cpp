@@ -311,6 +311,7 @@ void Context::decode(const Batch& batch) {
         reserve_outputs(batch);
         reserve();
         for (int begin = 0; begin < batch.tokens.n; begin += n_batch_) {
+            exchange_neurons();
             decode_chunk(batch, begin, std::min(n_batch_, batch.tokens.n - begin));
         }
     } catch (...) {
@@ -320,7 +321,7 @@ void Context::decode(const Batch& batch) {
         wanted_.clear();
         throw;
     }
-    if (device_ != nullptr && !stats_.layers.front().fired.empty()) {
+    if (device_ != nullptr && counts_neurons_) {
         device_->count_neurons(stats_.layers);
     }
     adapt(batch.tokens.n);
@@ -334,10 +335,25 @@ void Context::adapt(int n_tokens) {
         return;
     }
     n_unadapted_ = 0;
+    if (!counts_neurons_) { // else they are counted already
+        device_->count_neurons(stats_.layers);
+    }
     for (size_t i = 0; i < heat_.size(); ++i) {
         heat_[i].update(stats_.layers[i].fired);
-        const int n = device_->replace_neurons(static_cast<int>(i), heat_[i].values());
-        n_replaced_ += static_cast<uint64_t>(n);
+    }
+    n_waiting_ = heat_.size();
+}
+
+// Between two steps.
+void Context::exchange_neurons() {
+    if (adapt_every_ == 0) {
+        return;
+    }
+    n_replaced_ += static_cast<uint64_t>(device_->place_neurons(stats_));
+    if (n_waiting_ > 0 &&
+        device_->send_neurons(static_cast<int>(next_layer_), heat_[next_layer_].values())) {
+        next_layer_ = (next_layer_ + 1) % heat_.size();
+        --n_waiting_;
     }
 }
 

@@ -1,5 +1,7 @@
 #include "device_scratch.h"
 
+#include "neuron_staging.h"
+
 #include <algorithm>
 
 namespace powerinfer {
@@ -100,6 +102,7 @@ DeviceScratch DeviceScratch::carve(Carver& carver, const Model& model, const Con
     s.fired = carver.take<uint32_t>(n_layers * static_cast<size_t>(config.hidden_dim));
 
     s.logits = carver.take<float>(product(n_few, model.vocab_size()));
+    s.arriving = carver.take<std::byte>(NeuronStaging::kSlots * NeuronStaging::slot_bytes(model));
     return s;
 }
 

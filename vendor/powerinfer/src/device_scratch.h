@@ -54,6 +54,8 @@ struct DeviceScratch {
 
     float* logits = nullptr; // (F, vocab_size)
 
+    std::byte* arriving = nullptr; // (NeuronStaging::kSlots, slot_bytes) neurons
+
     // Carves all arrays; for what `model` is and contexts of `shape` are.
     static DeviceScratch carve(Carver& carver, const Model& model, const ContextShape& shape);
     // The arrays of a step again, in the host's memory of step.n_bytes.

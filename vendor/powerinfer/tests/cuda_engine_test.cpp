@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+using engine::distance;
 using engine::file_of;
 using engine::kTokens;
 using on_device::Budget;
@@ -49,10 +50,6 @@ struct Loaded {
         : placement(on_device::place(file, budget, options, strategy)),
           model(on_device::load(file, placement.get(), strategy)) {}
 };
-
-double distance(const std::vector<float>& values, const std::vector<float>& wanted) {
-    return engine::distance(values, std::vector<double>(wanted.begin(), wanted.end()));
-}
 
 void every_family_is_that_of_the_host_at_any_budget() {
     for (const char* family : kFamilies) {

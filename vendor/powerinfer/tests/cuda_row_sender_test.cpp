@@ -7,7 +7,6 @@
 #include "test_device.h"
 
 #include <algorithm>
-#include <optional>
 #include <vector>
 
 using namespace powerinfer;
@@ -71,19 +70,18 @@ void check_sent(DType type, size_t n_buffer, int n_threads, bool is_listed) {
     DeviceMatrix target;
     target.body = reinterpret_cast<uint8_t*>(body.data());
     target.scales = reinterpret_cast<uint8_t*>(scales.data());
-    std::optional<ThreadPool> pool;
-    if (n_threads > 1) {
-        pool.emplace(n_threads);
-    }
-    ThreadPool* team = pool.has_value() ? &*pool : nullptr;
-    RowSender sender(n_buffer);
+    ThreadPool pool(n_threads);
+    RowSender sender(pool, n_buffer);
     const int half = n / 2;
-    sender.send(target, 0, w, ids, half, team);
+    DeviceMatrix rest = target;
+    rest.body += body_bytes(type, half, kCols);
+    rest.scales += scales_bytes(type, half, kCols);
+    sender.send(target, w, ids, half);
     sender.send(vector.data(), other.data(), other.size());
     if (is_listed) {
-        sender.send(target, half, w, ids + half, n - half, team);
+        sender.send(rest, w, ids + half, n - half);
     } else {
-        sender.send(target, half, w.range(half, n - half), nullptr, n - half, team);
+        sender.send(rest, w.range(half, n - half), nullptr, n - half);
     }
     CHECK_EQ(sender.n_sent(), wanted.body.size() + wanted.scales.size() + other.size());
     sender.wait();
@@ -127,8 +125,8 @@ void large_rows_are_split_by_all_threads() {
     target.body = reinterpret_cast<uint8_t*>(body.data());
     target.scales = reinterpret_cast<uint8_t*>(scales.data());
     ThreadPool pool(4);
-    RowSender sender(5 * w.n_row_bytes());
-    sender.send(target, 0, w, nullptr, w.rows, &pool);
+    RowSender sender(pool, 5 * w.n_row_bytes());
+    sender.send(target, w, nullptr, w.rows);
     sender.wait();
     CHECK(from_device(body.data(), wanted_body.size()) == wanted_body);
     CHECK(from_device(scales.data(), wanted_scales.size()) == wanted_scales);
@@ -137,8 +135,9 @@ void large_rows_are_split_by_all_threads() {
 void a_row_that_fits_no_buffer_is_refused() {
     const std::vector<std::byte> data(row_bytes(DType::f32, kCols));
     const Matrix w{data.data(), DType::f32, 1, kCols};
-    RowSender sender(data.size() - 1);
-    CHECK_ERROR(unsupported, "too long", sender.send(DeviceMatrix{}, 0, w, nullptr, 1));
+    ThreadPool pool(1);
+    RowSender sender(pool, data.size() - 1);
+    CHECK_ERROR(unsupported, "too long", sender.send(DeviceMatrix{}, w, nullptr, 1));
 }
 
 // Work that is left in the stream when an error ends a load.
@@ -146,8 +145,9 @@ void a_sender_may_go_before_its_copies() {
     Random random(9);
     const std::vector<std::byte> data = noise(4096, random);
     const DeviceMemory memory(data.size());
+    ThreadPool pool(1);
     {
-        RowSender sender(data.size());
+        RowSender sender(pool, data.size());
         sender.send(memory.data(), data.data(), data.size());
     }
     CHECK(from_device(memory.data(), data.size()) == data);

@@ -1,7 +1,7 @@
 // The engine on the emulated device, where the emulator shows what a GPU would not: that memory is
 // what was planned, that no wait is missing, and what happens without a device or when it fails.
 #include "check.h"
-#include "cuda/runtime.h"
+#include "emulator_cases.h"
 #include "model_sizes.h"
 #include "on_device.h"
 #include "tiny_engine.h"
@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+using emulator_cases::Restore;
 using engine::file_of;
 using engine::kTokens;
 using on_device::Budget;
@@ -20,18 +21,6 @@ using test::TinyShape;
 namespace {
 
 constexpr Budget kShared = {"40 % of the neurons", UINT32_MAX, UINT32_MAX, true, 0.4};
-
-// The emulator as it was, at the end of a case.
-class Restore {
-public:
-    ~Restore() {
-        emu::take_error();
-        emu::config() = before_;
-    }
-
-private:
-    emu::Config before_ = emu::config();
-};
 
 // Runs a model with this plan: the bytes that were used, at most those that were planned.
 void check_memory(
@@ -46,7 +35,7 @@ void check_memory(
     {
         const engine::Model model = on_device::load(file, plan, strategy);
         const engine::Context context = engine::context(model.get(), options);
-        engine::decode_logits(context.get(), model.get(), {1, 2, 3});
+        engine::decode_logits(context.get(), model.get(), {1, 2, 3, 4});
     }
     const uint64_t planned = on_device::info(plan).device_bytes - powerinfer::device_overhead();
     const uint64_t used = emu::memory_peak() - before;
@@ -74,7 +63,9 @@ void no_more_memory_is_used_than_was_planned() {
             const engine::File file = file_of(shape);
             for (const Budget& budget : on_device::budgets()) {
                 for (const uint32_t n_batch : {1U, 512U}) {
-                    const engine::Options options{.n_sequences = 3, .n_batch = n_batch};
+                    const engine::Options options{
+                        .n_sequences = 3, .n_batch = n_batch, .adapt_every = 1
+                    };
                     const engine::Placement plan = on_device::place(file.get(), budget, options);
                     const std::string name = std::string(family) + ", " + budget.name;
                     check_memory(

@@ -209,4 +209,8 @@ inline double distance(const std::vector<float>& values, const std::vector<doubl
     return values.size() == reference.size() ? std::sqrt(error / norm) : INFINITY;
 }
 
+inline double distance(const std::vector<float>& values, const std::vector<float>& wanted) {
+    return distance(values, std::vector<double>(wanted.begin(), wanted.end()));
+}
+
 } // namespace engine

@@ -2,6 +2,7 @@
 
 #include "../cpu/ops.h"
 #include "../ffn.h"
+#include "../replacement.h"
 
 #include <algorithm>
 #include <cstring>
@@ -10,8 +11,6 @@
 namespace powerinfer::cuda {
 
 namespace {
-
-constexpr int kMostReplaced = 64; // neurons of a layer at a time: a pause of some 10 us
 
 size_t product(int a, int b) noexcept {
     return static_cast<size_t>(a) * static_cast<size_t>(b);
@@ -93,7 +92,8 @@ CudaContext::CudaContext(
 }
 
 CudaContext::~CudaContext() {
-    cudaStreamSynchronize(stream_); // nothing may be at work in memory that goes
+    exchange_.reset();
+    stream_.drain(); // nothing may be at work in memory that goes
     device_->release_context();
 }
 
@@ -198,7 +198,7 @@ void CudaContext::forward(
             finish_on_host(compute, cache, tokens, cancelled);
         }
     } catch (...) {
-        cudaStreamSynchronize(stream_); // the caller is told of the first error
+        stream_.drain();
         throw;
     }
 }
@@ -594,33 +594,80 @@ void CudaContext::end_step(Stats& stats) {
     }
 }
 
+void CudaContext::add_counts(LayerStats& layer, int index, std::span<const int32_t> neurons) const {
+    const uint32_t* fired = shared_.fired + product(index, config_.hidden_dim);
+    for (size_t row = 0; row < neurons.size(); ++row) {
+        layer.fired[static_cast<size_t>(neurons[row])] += fired[row];
+    }
+}
+
 void CudaContext::count_neurons(std::vector<LayerStats>& layers) {
-    const size_t width = static_cast<size_t>(config_.hidden_dim);
-    const size_t n = layers_.size() * width;
+    add_old_counts(layers);
+    const size_t n = layers_.size() * static_cast<size_t>(config_.hidden_dim);
     copy_to_host(stream_, shared_.fired, scratch_.fired, n * sizeof(uint32_t));
     clear(stream_, scratch_.fired, n * sizeof(uint32_t));
     stream_.wait();
     for (size_t i = 0; i < layers_.size(); ++i) {
-        const std::vector<int32_t>& rows = layers_[i].rows;
-        for (size_t row = 0; row < static_cast<size_t>(layers_[i].neurons.n); ++row) {
-            layers[i].fired[static_cast<size_t>(rows[row])] += shared_.fired[i * width + row];
-        }
+        add_counts(layers[i], static_cast<int>(i), layers_[i].hot());
     }
 }
 
-int CudaContext::replace_neurons(int index, std::span<const float> heat) {
+// ---- neurons that change sides ----
+
+bool CudaContext::send_neurons(int index, std::span<const float> heat) {
     const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
     if (layer.neurons.n == 0 || !layer.has_host_share()) {
+        return true;
+    }
+    if (exchange_ == nullptr) {
+        exchange_ = std::make_unique<NeuronExchange>(model_, scratch_.arriving);
+    }
+    if (!exchange_->can_send(index)) {
+        return false;
+    }
+    const std::vector<Replacement> pairs =
+        choose_replacements(heat, layer.hot(), layer.cold, NeuronStaging::kMost);
+    if (!pairs.empty()) {
+        exchange_->send(index, layer, pairs);
+    }
+    return true;
+}
+
+int CudaContext::place_neurons(Stats& stats) {
+    if (exchange_ == nullptr) {
         return 0;
     }
-    const std::span<const int32_t> rows(layer.rows);
-    const auto n_hot = static_cast<size_t>(layer.neurons.n);
-    const std::vector<Replacement> replacements =
-        choose_replacements(heat, rows.first(n_hot), rows.subspan(n_hot), kMostReplaced);
-    if (!replacements.empty()) {
-        device_->exchange(index, replacements);
+    add_old_counts(stats.layers);
+    int n = 0;
+    while (NeuronExchange::Slot* slot = exchange_->arrived()) {
+        keep_counts(slot->layer);
+        n += slot->n;
+        stats.bus_bytes += slot->n_bytes;
+        exchange_->place(*slot, *device_, stream_);
     }
-    return static_cast<int>(replacements.size());
+    return n;
+}
+
+// The device counts by row: the counts of a layer whose rows change hands are taken out before.
+void CudaContext::keep_counts(int index) {
+    const std::span<const int32_t> hot = layers_[static_cast<size_t>(index)].hot();
+    const size_t begin = product(index, config_.hidden_dim);
+    OldCounts old{index, {hot.begin(), hot.end()}};
+    old_counts_.reserve(old_counts_.size() + 1);
+    copy_to_host(stream_, shared_.fired + begin, scratch_.fired + begin, hot.size_bytes());
+    clear(stream_, scratch_.fired + begin, hot.size_bytes());
+    old_counts_.push_back(std::move(old));
+}
+
+void CudaContext::add_old_counts(std::vector<LayerStats>& layers) {
+    if (old_counts_.empty()) {
+        return;
+    }
+    stream_.wait(); // a step came since then, unless it failed: there is nothing to wait for
+    for (const OldCounts& old : old_counts_) {
+        add_counts(layers[static_cast<size_t>(old.layer)], old.layer, old.neurons);
+    }
+    old_counts_.clear();
 }
 
 } // namespace powerinfer::cuda

@@ -13,6 +13,7 @@
 
 #include "../device_scratch.h"
 #include "device_model.h"
+#include "neuron_exchange.h"
 #include "step_clock.h"
 
 #include <memory>
@@ -41,7 +42,8 @@ public:
     ) override;
     void write_outputs(const OutputRows& rows, Stats& stats) override;
     void count_neurons(std::vector<LayerStats>& layers) override;
-    int replace_neurons(int layer, std::span<const float> heat) override;
+    bool send_neurons(int layer, std::span<const float> heat) override;
+    int place_neurons(Stats& stats) override;
 
 private:
     // In the host's memory, of one layer; the device writes or reads it.
@@ -56,7 +58,7 @@ private:
         float* logits = nullptr;      // (F, vocab_size)
         int32_t* rows = nullptr;      // (T,) of outputs
         uint32_t* counters = nullptr; // (n_layers, kLayerCounters)
-        uint32_t* fired = nullptr;    // (hidden_dim,)
+        uint32_t* fired = nullptr;    // (n_layers, hidden_dim)
 
         static Shared carve(Carver& carver, const Model& model, int n_tokens);
     };
@@ -78,6 +80,12 @@ private:
         int computes = -1; // layer
         std::optional<Graph> graph;
         int graph_tokens = 0; // that it is for
+    };
+
+    // What the rows of a layer counted before they became those of other neurons.
+    struct OldCounts {
+        int layer;
+        std::vector<int32_t> neurons; // of the rows, whose counts are in shared_.fired
     };
 
     void begin_step(Compute& compute, KvCache& cache, const Tokens& tokens);
@@ -106,6 +114,9 @@ private:
     void normalize_outputs(const int32_t* tokens, int n, bool is_first);
     void enqueue_logits(const Span& span, Stats& stats);
     void take_logits(const OutputRows& rows, const Span& span);
+    void keep_counts(int index);
+    void add_old_counts(std::vector<LayerStats>& layers);
+    void add_counts(LayerStats& layer, int index, std::span<const int32_t> neurons) const;
 
     // Whether what the host computed for the layer before is still to be added.
     bool follows_share(int index) const noexcept;
@@ -141,6 +152,8 @@ private:
     std::vector<Piece> pieces_;
     size_t share_number_ = 0; // of the clock: the piece at whose end the host's share is ready
     int n_tokens_ = 0;        // of the step
+    std::unique_ptr<NeuronExchange> exchange_; // since neurons were first sent
+    std::vector<OldCounts> old_counts_;
 };
 
 } // namespace powerinfer::cuda

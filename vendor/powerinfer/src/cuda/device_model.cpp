@@ -3,6 +3,7 @@
 #include "../device_scratch.h"
 #include "../processors.h"
 #include "device_context.h"
+#include "row_sender.h"
 #include "weights.h"
 
 #include <algorithm>
@@ -87,15 +88,8 @@ uint64_t DeviceLayer::bytes_read(const uint32_t* counters) const noexcept {
 class CudaModel::Upload {
 public:
     Upload() = default;
-    Upload(
-        RowSender& sender,
-        ThreadPool& pool,
-        std::byte* memory,
-        uint64_t n_bytes,
-        const LoadProgress& progress
-    )
-        : carver_(memory), sender_(&sender), pool_(&pool), n_bytes_(n_bytes), progress_(&progress) {
-    }
+    Upload(RowSender& sender, std::byte* memory, uint64_t n_bytes, const LoadProgress& progress)
+        : carver_(memory), sender_(&sender), n_bytes_(n_bytes), progress_(&progress) {}
 
     size_t used() const noexcept { return carver_.used(); }
 
@@ -112,7 +106,7 @@ public:
         out.rows = n_rows;
         out.cols = w.cols;
         if (sender_ != nullptr) {
-            sender_->send(out, 0, w, ids == nullptr ? nullptr : ids->data(), n_rows, pool_);
+            sender_->send(out, w, ids == nullptr ? nullptr : ids->data(), n_rows);
             report();
         }
         return out;
@@ -152,7 +146,6 @@ private:
 
     Carver carver_;
     RowSender* sender_ = nullptr;
-    ThreadPool* pool_ = nullptr;
     uint64_t n_bytes_ = 0;
     const LoadProgress* progress_ = nullptr;
 };
@@ -248,53 +241,22 @@ CudaModel::CudaModel(
         static_cast<unsigned long long>(wanted + device_overhead())
     );
     memory_ = std::make_unique<DeviceMemory>(counting.used());
-    sender_ = std::make_unique<RowSender>();
     ThreadPool pool(physical_cores());
-    Upload upload(*sender_, pool, memory_->data(), counting.used(), progress);
+    RowSender sender(pool);
+    Upload upload(sender, memory_->data(), counting.used(), progress);
     place(upload);
-    sender_->wait();
+    sender.wait();
 }
 
-void CudaModel::exchange(int index, std::span<const Replacement> replacements) {
-    const Layer& layer = model_->layer(index);
-    DeviceLayer& on_device = layers_[static_cast<size_t>(index)];
-    const DeviceNeurons& neurons = on_device.neurons;
-    const auto row_of = [&](int32_t neuron) {
-        const auto found = std::find(on_device.rows.begin(), on_device.rows.end(), neuron);
-        return static_cast<int>(found - on_device.rows.begin());
-    };
-    const auto send = [&](const DeviceMatrix& target, int row, const Matrix& w, int32_t neuron) {
-        if (target.body != nullptr) {
-            sender_->send(target, row, w, &neuron, 1);
-        }
-    };
-    for (const Replacement& pair : replacements) {
-        const int hot = row_of(pair.out);
-        const int cold = row_of(pair.in);
-        send(neurons.gate, hot, layer.gate, pair.in);
-        send(neurons.up, hot, layer.up, pair.in);
-        send(neurons.down_t, hot, layer.down_t, pair.in);
-        if (neurons.up_bias != nullptr) {
-            sender_->send(
-                const_cast<float*>(neurons.up_bias) + hot, layer.up_bias + pair.in, sizeof(float)
-            );
-        }
-        send(on_device.fc2, hot, layer.fc2, pair.in);
-        send(on_device.fc2, cold, layer.fc2, pair.out);
-        std::swap(
-            on_device.rows[static_cast<size_t>(hot)], on_device.rows[static_cast<size_t>(cold)]
-        );
+void CudaModel::exchange(
+    int index, std::span<const int32_t> neurons, std::span<const int32_t> rows
+) {
+    DeviceLayer& layer = layers_[static_cast<size_t>(index)];
+    for (size_t i = 0; i < rows.size(); ++i) {
+        layer.rows[static_cast<size_t>(rows[i])] = neurons[i];
     }
-    if (on_device.row_neurons != nullptr) {
-        sender_->send(
-            const_cast<int32_t*>(on_device.row_neurons),
-            on_device.rows.data(),
-            on_device.rows.size() * sizeof(int32_t)
-        );
-    }
-    on_device.cold.assign(on_device.rows.begin() + neurons.n, on_device.rows.end());
-    std::sort(on_device.cold.begin(), on_device.cold.end());
-    sender_->wait();
+    layer.cold.assign(layer.rows.begin() + layer.neurons.n, layer.rows.end());
+    std::sort(layer.cold.begin(), layer.cold.end());
 }
 
 std::unique_ptr<DeviceContext> CudaModel::make_context(

@@ -13,21 +13,14 @@ constexpr size_t kPiece = size_t{256} << 10; // bytes that a thread splits at on
 
 } // namespace
 
-RowSender::RowSender(size_t n_bytes)
-    : n_bytes_(n_bytes), buffers_{Buffer(n_bytes), Buffer(n_bytes)} {}
+RowSender::RowSender(ThreadPool& pool, size_t n_bytes)
+    : pool_(pool), n_bytes_(n_bytes), buffers_{Buffer(n_bytes), Buffer(n_bytes)} {}
 
 RowSender::~RowSender() {
-    cudaStreamSynchronize(stream_); // nothing may be copied from memory that goes
+    stream_.drain(); // nothing may be copied from memory that goes
 }
 
-void RowSender::send(
-    const DeviceMatrix& target,
-    int first,
-    const Matrix& w,
-    const int32_t* ids,
-    int n,
-    ThreadPool* pool
-) {
+void RowSender::send(const DeviceMatrix& target, const Matrix& w, const int32_t* ids, int n) {
     const size_t body_row = body_bytes(w.type, 1, w.cols);
     const size_t scales_row = scales_bytes(w.type, 1, w.cols);
     const size_t fit = n_bytes_ / (body_row + scales_row);
@@ -36,7 +29,7 @@ void RowSender::send(
     for (int begin = 0, n_now = 0; begin < n; begin += n_now) {
         n_now = static_cast<int>(std::min(fit, static_cast<size_t>(n - begin)));
         const auto n_rows = static_cast<size_t>(n_now);
-        const auto row = static_cast<size_t>(first + begin);
+        const auto row = static_cast<size_t>(begin);
         std::byte* body = take(n_rows * (body_row + scales_row));
         std::byte* scales = body + n_rows * body_row;
         const auto split = [&](int64_t from, int64_t to, int) {
@@ -45,11 +38,7 @@ void RowSender::send(
                 w.part(ids, begin + static_cast<int>(from), begin + static_cast<int>(to));
             split_rows(body + at * body_row, scales + at * scales_row, w.type, rows, w.cols);
         };
-        if (pool == nullptr) {
-            split(0, n_now, 0);
-        } else {
-            pool->parallel_for(n_now, grain, split);
-        }
+        pool_.parallel_for(n_now, grain, split);
         // The matrix is const to those who compute with it.
         copy(const_cast<uint8_t*>(target.body) + row * body_row, body, n_rows * body_row);
         copy(const_cast<uint8_t*>(target.scales) + row * scales_row, scales, n_rows * scales_row);

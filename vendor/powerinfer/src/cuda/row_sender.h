@@ -14,22 +14,15 @@ namespace powerinfer::cuda {
 
 class RowSender {
 public:
-    // Each buffer has so many bytes, which no row may exceed.
-    explicit RowSender(size_t n_bytes = size_t{16} << 20);
+    // The threads of `pool`, which outlives it, read and split. Each buffer has so many bytes, which
+    // no row may exceed.
+    explicit RowSender(ThreadPool& pool, size_t n_bytes = size_t{16} << 20);
     ~RowSender();
     RowSender(const RowSender&) = delete;
     RowSender& operator=(const RowSender&) = delete;
 
-    // Rows `ids` (n,) of `w`, or its first n, to rows [first, first + n) of `target`. They are
-    // read, and split, by the threads of `pool`, or by the caller.
-    void send(
-        const DeviceMatrix& target,
-        int first,
-        const Matrix& w,
-        const int32_t* ids,
-        int n,
-        ThreadPool* pool = nullptr
-    );
+    // Rows `ids` (n,) of `w`, or its first n, to the first n of `target`.
+    void send(const DeviceMatrix& target, const Matrix& w, const int32_t* ids, int n);
     void send(void* target, const void* from, size_t n_bytes);
     // Until all is there.
     void wait();
@@ -47,6 +40,7 @@ private:
     std::byte* take(size_t n_bytes);
     void copy(void* target, const std::byte* from, size_t n_bytes);
 
+    ThreadPool& pool_;
     size_t n_bytes_;
     std::array<Buffer, 2> buffers_;
     size_t current_ = 0;

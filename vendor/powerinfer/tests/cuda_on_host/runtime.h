@@ -31,6 +31,8 @@ size_t memory_in_use(); // bytes of cudaMalloc
 size_t memory_peak();   // since the last reset
 void reset_memory_peak();
 
+size_t waiting_operations(); // in all streams
+
 // Runs all there is to run and returns the text of the error that is pending, which is cleared, or
 // an empty one.
 std::string take_error();

@@ -38,6 +38,18 @@ void run_others(Stream& stream) {
     }
 }
 
+// Of a stream that somebody looks at: one operation, all, or some.
+void run_some(Stream& stream) {
+    const DeviceAccess access;
+    size_t n = config().order == Order::Forward ? 1 : stream.queue.size();
+    if (config().order == Order::Shuffle) {
+        n = state().random() % (n + 1);
+    }
+    for (; n > 0 && !stream.queue.empty(); --n) {
+        step(stream);
+    }
+}
+
 template <typename Done>
 void run_until(Stream& stream, Done&& done) {
     const DeviceAccess access;
@@ -164,6 +176,9 @@ Stream& stream_of(cudaStream_t stream) {
 }
 
 cudaError_t enqueue(Stream& stream, Operation operation) {
+    if (config().fail_in > 0 && --config().fail_in == 0) {
+        return keep(cudaErrorInvalidValue, "as the test wants it");
+    }
     if (Capture* capture = stream.capture.get(); capture != nullptr) {
         if (!capture->is_valid) {
             return keep(cudaErrorStreamCaptureInvalidated, "");
@@ -177,6 +192,15 @@ cudaError_t enqueue(Stream& stream, Operation operation) {
         run_to_end(stream);
     }
     return unusable();
+}
+
+size_t waiting_operations() {
+    const std::lock_guard lock(state().mutex);
+    size_t n = 0;
+    for (const Stream* stream : state().streams) {
+        n += stream->queue.size();
+    }
+    return n;
 }
 
 void run_to_end(Stream& stream) {
@@ -318,11 +342,20 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     return error != cudaSuccess ? error : finish(*event);
 }
 
-// Runs the stream up to the event: a program that asks until it is done must get there.
+// The stream gets on by a part of what it has: a program that asks until it is done gets there.
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     const std::lock_guard lock(state().mutex);
     const cudaError_t error = unsafe("cudaEventQuery");
-    return error != cudaSuccess ? error : finish(*event);
+    if (error != cudaSuccess) {
+        return error;
+    }
+    if (event->capture != nullptr || event->record == nullptr || event->record->done) {
+        return finish(*event);
+    }
+    const Record& record = *event->record;
+    run_some(*record.stream);
+    const cudaError_t after = unusable();
+    return after == cudaSuccess && !record.done ? keep(cudaErrorNotReady, "") : after;
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {

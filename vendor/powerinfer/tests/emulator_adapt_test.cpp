@@ -27,11 +27,6 @@ TinyShape shape_of(const char* family, DType type = DType::f32) {
     shape.type = type;
     shape.n_layers = 3;
     shape.n_ctx = 128;
-    if (type != DType::f32) {
-        shape.dim = 256;
-        shape.hidden_dim = 256;
-        shape.rank = 256;
-    }
     return shape;
 }
 
@@ -51,7 +46,7 @@ struct Case {
         : file(file_of(shape)),
           options{.n_ctx = 128, .count_neurons = 1, .adapt_every = adapt_every},
           host(engine::load(file.get(), strategy)),
-          placement(on_device::place(file.get(), kQuarter, options)),
+          placement(on_device::place(file.get(), kQuarter, options, strategy)),
           model(on_device::load(file.get(), placement.get(), strategy)) {}
 
     engine::Context adapting() const { return engine::context(model.get(), options); }
@@ -119,6 +114,7 @@ void any_order_of_the_streams_is_right() {
     std::vector<Kind> kinds = {
         {"llama", DType::f32, PI_STRATEGY_PREDICTOR, 2e-6},
         {"llama", DType::f32, PI_STRATEGY_EXACT, 2e-6},
+        {"llama", DType::q4_0, PI_STRATEGY_EXACT, 1e-4},
         {"opt", DType::f32, PI_STRATEGY_PREDICTOR, 2e-6},
         // One of its candidates is so near to the threshold that rounding decides.
         {"llama", DType::q5_0, PI_STRATEGY_PREDICTOR, 1e-2},
@@ -134,6 +130,10 @@ void any_order_of_the_streams_is_right() {
         for (const emu::Order order :
              {emu::Order::Forward, emu::Order::Reverse, emu::Order::Shuffle}) {
             for (const bool lazy : {true, false}) {
+                const bool is_run = &kind == kinds.data() || (lazy && order != emu::Order::Forward);
+                if (!is_run) {
+                    continue; // the first kind shows it
+                }
                 emu::config().order = order;
                 emu::config().lazy = lazy;
                 const engine::Model model =

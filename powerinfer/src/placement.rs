@@ -201,10 +201,11 @@ pub enum GpuIndexState {
     Used,
     /// Its neurons are placed; it does not say what it was made for.
     Foreign,
-    /// It was made for another model or other counts: neurons were chosen.
+    /// It was made for another model or other counts: neurons were chosen, and a load writes them
+    /// there.
     Stale,
-    /// It was found beside the model and cannot be used, being broken or larger than the budget:
-    /// neurons were chosen. One that was named is an error then.
+    /// It was found beside the model and does not suit budget or model: neurons were chosen. One
+    /// that was named is an error then, and one that is broken always.
     Unusable,
 }
 
@@ -399,6 +400,11 @@ impl Placement {
     /// The GPU-index file that was given, or found beside the model.
     pub fn gpu_index(&self) -> Option<&Path> {
         self.gpu_index.as_deref()
+    }
+
+    /// The GPU-index file, where it was made for something else.
+    pub(crate) fn stale_index(&self) -> Option<&Path> {
+        self.gpu_index().filter(|_| self.info.gpu_index == GpuIndexState::Stale)
     }
 
     /// Says what budget was given, where a part of it was planned with.

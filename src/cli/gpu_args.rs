@@ -26,9 +26,9 @@ pub(super) struct PlacementArgs {
     /// `activation_<layer>.pt` [default: what lies beside the model, if anything].
     #[arg(long, value_name = "PATH")]
     statistics: Option<PathBuf>,
-    /// Places the neurons that this GPU-index file names, or chooses them and says so if it was made
-    /// for another model or other statistics [default: `<model>.generated.gpuidx` beside the model
-    /// if it can be used, else they are chosen].
+    /// Places the neurons that this GPU-index file names. If it was made for another model or other
+    /// statistics, they are chosen and a load writes them there [default:
+    /// `<model>.generated.gpuidx` beside the model if there is one, else they are chosen].
     #[arg(long, value_name = "FILE")]
     gpu_index: Option<PathBuf>,
     /// Neither reads nor writes a GPU index, and leaves all neurons to the processor: the GPU gets

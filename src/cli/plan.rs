@@ -157,7 +157,7 @@ impl<'a> Report<'a> {
             GpuIndexState::Foreign => "used, it does not say what it was made for",
             GpuIndexState::Stale => {
                 "stale, made for another model or other statistics: neurons are chosen anew, and a \
-                 load with --reset-gpu-index writes them"
+                 load writes them there"
             }
             _ => "unusable: neurons are chosen anew, and a load with --reset-gpu-index writes them",
         };

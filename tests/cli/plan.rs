@@ -226,11 +226,14 @@ fn an_index_beside_the_model_is_treated_as_a_load_does() {
     SyntheticSpec { seed: 2, ..spec }.write(std::path::Path::new(model)).unwrap();
     let (state, words) = told(&[]);
     assert_eq!(state, "stale");
-    assert!(words.contains("stale") && words.contains("--reset-gpu-index"), "{words}");
+    assert!(words.contains("stale") && words.contains("a load writes them there"), "{words}");
+    assert_eq!(std::fs::read(&index).unwrap(), std::fs::read(&other).unwrap(), "a plan does not");
     std::fs::write(&index, "PWRI").unwrap();
-    let (state, words) = told(&[]);
-    assert_eq!(state, "unusable");
-    assert!(words.contains("unusable"), "{words}");
+    let arguments = [&["plan", "-m", model][..], &budget].concat();
+    let refused = run(&arguments);
+    assert_ne!(code(&refused), 0);
+    let words = stderr(&refused);
+    assert!(words.contains(text(&index)) && words.contains("reset the GPU index"), "{words}");
     let (state, _) = told(&["--gpu-index", text(&other)]);
     assert_eq!(state, "stale", "a named one is looked at instead");
 }

@@ -5,7 +5,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use options::{GpuIndex, GpuOptions};
 pub use state::{GpuState, GpuUse, NoGpu};
@@ -47,7 +47,8 @@ impl GpuOptions {
     }
 
     /// Loads by `load` with a placement on the device that `find` finds, or without, and writes the
-    /// index that was asked for. Whatever becomes of a preferred GPU is a warning in the log.
+    /// index that was asked for, or is stale. Whatever becomes of a preferred GPU is a warning in the
+    /// log.
     pub(crate) fn load<T>(
         &self,
         file: &GgufFile,
@@ -135,14 +136,15 @@ impl GpuOptions {
             PlacementOptions { counts: self.counts(file)?, gpu_index: None, ..wanted.clone() };
         options.vram_budget = given.min(self.limit(file, &options)?);
         let placement = match &self.index {
-            GpuIndex::File(path) => file.place(&options.gpu_index(path))?,
+            GpuIndex::File(path) => place_by(file, &options, path)?,
             GpuIndex::Beside => place_beside(file, &options)?,
             GpuIndex::Reset(_) | GpuIndex::Disabled => file.place(&options)?,
         };
-        if placement.info().gpu_index == GpuIndexState::Stale {
+        if let Some(path) = placement.stale_index() {
             tracing::warn!(
-                "the GPU index was made for another model or other statistics: neurons are chosen \
-                 anew; reset it to rewrite it"
+                "{}: the GPU index was made for another model or other statistics: neurons are \
+                 chosen anew, and a load writes them there",
+                path.display()
             );
         }
         Ok(placement.with_budget(given))
@@ -183,11 +185,21 @@ impl GpuOptions {
         Ok(statistics.as_ref().map(ActivationCounts::from))
     }
 
+    /// Writes the index that was asked for. That a stale one stays as it is, say in a folder that
+    /// cannot be written, is no reason to go without the model.
     fn save_index(&self, file: &GgufFile, placement: &Placement) -> Result<(), Error> {
-        match self.index_to_write(file)? {
-            Some(path) => placement.save_gpu_index(path),
-            None => Ok(()),
+        if let Some(path) = self.index_to_write(file)? {
+            return placement.save_gpu_index(path);
         }
+        if let Some(path) = placement.stale_index() {
+            match placement.save_gpu_index(path) {
+                Ok(()) => tracing::warn!("{}: the GPU index was rebuilt", path.display()),
+                Err(error) => {
+                    tracing::warn!("the GPU index stays stale: {}", crate::report::chain(&error))
+                }
+            }
+        }
+        Ok(())
     }
 
     fn index_to_write(&self, file: &GgufFile) -> Result<Option<PathBuf>, Error> {
@@ -203,15 +215,30 @@ impl GpuOptions {
     }
 }
 
-/// Uses the index beside the model, if there is one and it can be used.
+/// Uses the index beside the model, if there is one and it suits budget and model. One that is
+/// broken is refused, like one that was named.
 fn place_beside(file: &GgufFile, options: &PlacementOptions) -> Result<Placement, Error> {
     let index = file.path().map(GpuIndex::path_of).filter(|path| path.is_file());
     let Some(index) = index else { return file.place(options) };
-    file.place(&options.clone().gpu_index(&index)).or_else(|error| {
+    place_by(file, options, &index).or_else(|error| {
+        if error.core_kind() != Some(CoreErrorKind::InvalidArgument) {
+            return Err(error);
+        }
         let placement = file.place(options)?;
         let reason = crate::report::chain(&error);
         tracing::warn!("{}: {reason}; neurons are chosen anew", index.display());
         Ok(placement.without_index(index))
+    })
+}
+
+fn place_by(file: &GgufFile, options: &PlacementOptions, index: &Path) -> Result<Placement, Error> {
+    file.place(&options.clone().gpu_index(index)).map_err(|error| match error {
+        // The file of the model is read before.
+        Error::Placement(CoreError { kind: CoreErrorKind::Format, message }) => {
+            let message = format!("{message}; reset the GPU index to have it written anew");
+            Error::Placement(CoreError { kind: CoreErrorKind::Format, message })
+        }
+        other => other,
     })
 }
 

@@ -166,20 +166,22 @@ fn an_index_beside_the_model_is_used_unless_it_cannot_be() {
     assert_eq!(state(&part.clone().index(GpuIndex::Disabled)), GpuIndexState::None);
     assert_eq!(state(&part.clone().index(GpuIndex::File(index.clone()))), GpuIndexState::Used);
 
-    // Where it is broken, or too large for the budget, neurons are chosen anew: nobody named it.
+    // Where it is too large for the budget, neurons are chosen anew: nobody named it.
     let smaller = part.clone().vram_budget(all - 1_200_000);
     assert_eq!(state(&smaller), GpuIndexState::Unusable);
+    assert_eq!(placed(&smaller, &file, 4 * GIB).gpu_index(), Some(index.as_path()));
     let named = smaller.index(GpuIndex::File(index.clone()));
     assert!(matches!(named.decide(&file, NATURAL, || Ok(gpu(4 * GIB))), Err(Error::Placement(_))));
+    // Where it is broken, nobody knows what it was to be.
     std::fs::write(&index, "PWRI").unwrap();
-    assert_eq!(state(&part), GpuIndexState::Unusable);
-    assert_eq!(placed(&part, &file, 4 * GIB).gpu_index(), Some(index.as_path()));
-    assert!(
-        part.clone()
-            .index(GpuIndex::File(index))
-            .decide(&file, NATURAL, || Ok(gpu(4 * GIB)))
-            .is_err()
-    );
+    for broken in [GpuIndex::Beside, GpuIndex::File(index.clone())] {
+        let options = part.clone().index(broken);
+        let error = options.decide(&file, NATURAL, || Ok(gpu(4 * GIB))).unwrap_err();
+        assert!(crate::report::chain(&error).contains("reset the GPU index"), "{error}");
+    }
+    assert_eq!(state(&reset), GpuIndexState::None);
+    load(&reset);
+    assert_eq!(state(&part), GpuIndexState::Used);
 
     let nowhere = part.index(GpuIndex::Reset(None));
     assert!(
@@ -189,28 +191,59 @@ fn an_index_beside_the_model_is_used_unless_it_cannot_be() {
 }
 
 #[test]
-fn an_index_of_another_model_is_stale_until_it_is_rewritten() {
+fn a_load_rebuilds_a_stale_index_and_no_other() {
     let (folder, file) = (tempfile::tempdir().unwrap(), tiny());
     let index = folder.path().join("x.gpuidx");
-    let spec = SyntheticSpec { seed: 2, ..SyntheticSpec::preset(Preset::Tiny) };
-    let other = GgufFile::from_bytes(&spec.generate_to_bytes().unwrap()).unwrap();
-    placed(&options(GpuMode::Preferred), &other, 4 * GIB).save_gpu_index(&index).unwrap();
     let named = options(GpuMode::Preferred).index(GpuIndex::File(index.clone()));
-    let load = |options: &GpuOptions| match options.load(
-        &file,
-        NATURAL,
-        || Ok(gpu(4 * GIB)),
-        |_| Ok(()),
-    ) {
+    let find = || Ok(gpu(4 * GIB));
+    let load = || match named.load(&file, NATURAL, find, |_| Ok(())) {
         Ok(((), GpuState::Used(used))) => used.gpu_index,
         other => panic!("{other:?}"),
     };
-    for _ in 0..2 {
-        assert_eq!(load(&named), GpuIndexState::Stale, "nobody asked to rewrite it");
+    let bytes = || std::fs::read(&index).unwrap();
+    // The second has layers of another size: what it holds does not matter.
+    let small = SyntheticSpec::preset(Preset::Tiny);
+    let mut wide = small.clone();
+    wide.shape.hidden_dim *= 2;
+    for other in [SyntheticSpec { seed: 2, ..small }, wide] {
+        let other = GgufFile::from_bytes(&other.generate_to_bytes().unwrap()).unwrap();
+        placed(&options(GpuMode::Preferred), &other, 4 * GIB).save_gpu_index(&index).unwrap();
+        let before = bytes();
+        named.decide(&file, NATURAL, find).unwrap();
+        let failed = |_: Option<&Placement>| -> Result<(), Error> {
+            let source = failure(CoreErrorKind::Format, "broken");
+            Err(Error::Load { model: "tiny".to_owned(), source })
+        };
+        named.load(&file, NATURAL, find, failed).unwrap_err();
+        assert_eq!(bytes(), before, "only a load that succeeds writes");
+        assert_eq!(load(), GpuIndexState::Stale);
+        assert_eq!(load(), GpuIndexState::Used);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "written and renamed");
     }
-    let reset = named.clone().index(GpuIndex::Reset(Some(index)));
-    assert_eq!(load(&reset), GpuIndexState::None, "it is not even read");
-    assert_eq!(load(&named), GpuIndexState::Used);
+
+    // One of others says nothing of what it was made for.
+    let ours = bytes();
+    let foreign = without_fingerprints(&ours);
+    std::fs::write(&index, &foreign).unwrap();
+    assert_eq!(load(), GpuIndexState::Foreign);
+    assert_eq!(bytes(), foreign);
+    // A model is no index.
+    let model = SyntheticSpec::preset(Preset::Tiny).generate_to_bytes().unwrap();
+    std::fs::write(&index, &model).unwrap();
+    let error = named.load(&file, NATURAL, find, |_| Ok(())).unwrap_err();
+    assert!(crate::report::chain(&error).contains("no GPU index"), "{error}");
+    assert_eq!(bytes(), model);
+}
+
+/// A GPU index with its keys renamed that say what it was made for.
+fn without_fingerprints(index: &[u8]) -> Vec<u8> {
+    let (ours, other) = (b"powerinfer.fingerprint.", b"powerinfer.nothing.....");
+    let mut bytes = index.to_vec();
+    let found: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(ours)).collect();
+    for at in found {
+        bytes[at..at + ours.len()].copy_from_slice(other);
+    }
+    bytes
 }
 
 #[test]

@@ -45,23 +45,13 @@ PlacementOptions placement_options(const pi_placement_options& given, const Conf
     return options;
 }
 
-GpuIndex read_index(const char* path, const Config& config) {
-    const GgufFile file = GgufFile::open(path);
-    try {
-        return read_gpu_index(file, config.n_layers, config.hidden_dim);
-    } catch (const Error& error) {
-        throw Error(error.kind(), std::string(path) + ": " + error.what());
-    }
-}
-
 // Of our own files, whose neurons are those of a plan.
-void check_capacity(const GpuIndex& index, const ModelSizes& sizes, const char* path) {
+void check_capacity(const GpuIndex& index, const ModelSizes& sizes) {
     const uint64_t n_bytes = neuron_bytes(sizes, index.neurons);
     PI_CHECK(
         n_bytes <= index.vram_capacity,
         format,
-        "%s: GPU index: its neurons have %llu bytes, its split.vram_capacity is %llu",
-        path,
+        "GPU index: its neurons have %llu bytes, its split.vram_capacity is %llu",
         static_cast<unsigned long long>(n_bytes),
         static_cast<unsigned long long>(index.vram_capacity)
     );
@@ -78,19 +68,30 @@ ContextShape shape_of(const Model& model, const pi_placement_options& given) {
 
 // Of an index, unless it was made for something else.
 std::optional<Neurons> usable_neurons(
-    const char* path, const Config& config, const ModelSizes& sizes, pi_placement& result
+    const GgufFile& file, const Config& config, const ModelSizes& sizes, pi_placement& result
 ) {
-    GpuIndex index = read_index(path, config);
-    if (is_stale(index, *result.index.model, result.index.statistics)) {
+    if (is_stale(file, *result.index.model, result.index.statistics)) {
         result.state = PI_GPU_INDEX_STALE;
         return std::nullopt;
     }
+    GpuIndex index = read_gpu_index(file, config.n_layers, config.hidden_dim);
     result.state = index.model.has_value() ? PI_GPU_INDEX_USED : PI_GPU_INDEX_FOREIGN;
     if (result.state == PI_GPU_INDEX_USED) {
-        check_capacity(index, sizes, path);
+        check_capacity(index, sizes);
     }
     result.index.statistics = index.statistics; // where its neurons come from
     return std::move(index.neurons);
+}
+
+std::optional<Neurons> usable_neurons(
+    const char* path, const Config& config, const ModelSizes& sizes, pi_placement& result
+) {
+    const GgufFile file = GgufFile::open(path);
+    try {
+        return usable_neurons(file, config, sizes, result);
+    } catch (const Error& error) {
+        throw Error(error.kind(), std::string(path) + ": " + error.what());
+    }
 }
 
 // With memory to spare for what they compute in, models that are whole on the device take long

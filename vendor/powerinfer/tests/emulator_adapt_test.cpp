@@ -151,6 +151,27 @@ void any_order_of_the_streams_is_right() {
     }
 }
 
+// With one layer its turn comes again while it is on its way, and by then others are the hottest.
+void a_layer_is_on_its_way_once() {
+    const Restore restore;
+    TinyShape shape = shape_of("llama");
+    shape.n_layers = 1;
+    const Case c(shape, 1);
+    const engine::Context on_host = c.on_host();
+    const std::vector<float> wanted = mixed_logits(on_host, c.host.get());
+    const std::vector<uint64_t> counts = fired(on_host, c.host.get());
+    for (const bool is_counting : {true, false}) {
+        const engine::Model model = on_device::load(c.file.get(), c.placement.get());
+        engine::Options options = c.options;
+        options.count_neurons = is_counting ? 1 : 0;
+        const engine::Context context = engine::context(model.get(), options);
+        const double error = distance(mixed_logits(context, model.get()), wanted);
+        CHECK_MSG(error < 2e-6, "%g", error);
+        CHECK(n_replaced(context) > 0);
+        CHECK(!is_counting || fired(context, model.get()) == counts);
+    }
+}
+
 void an_end_in_the_middle_changes_nothing() {
     const Case c(shape_of("llama"), 2);
     const auto logits = [&] {
@@ -246,6 +267,7 @@ void an_error_in_the_middle_leaves_both_sides_alike() {
 int main() {
     CHECK_RUN(steps_go_on_while_neurons_are_copied);
     CHECK_RUN(any_order_of_the_streams_is_right);
+    CHECK_RUN(a_layer_is_on_its_way_once);
     CHECK_RUN(an_end_in_the_middle_changes_nothing);
     CHECK_RUN(a_cancelled_step_in_the_middle_loses_no_neuron);
     CHECK_RUN(an_error_in_the_middle_leaves_both_sides_alike);

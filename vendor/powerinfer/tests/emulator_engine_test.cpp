@@ -6,6 +6,8 @@
 #include "on_device.h"
 #include "tiny_engine.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -204,6 +206,53 @@ void a_device_with_too_little_memory_is_an_error() {
     CHECK(on_device::load(file.get(), plan.get()) != nullptr);
 }
 
+struct Steps {
+    std::vector<uint64_t> done = {};
+    uint64_t total = 0;
+    size_t stop_after = SIZE_MAX; // calls
+};
+
+uint32_t on_progress(void* user, uint64_t done, uint64_t total) {
+    Steps& steps = *static_cast<Steps*>(user);
+    steps.done.push_back(done);
+    steps.total = total;
+    return steps.done.size() < steps.stop_after ? 1 : 0;
+}
+
+// Whichever matrix was sent last: copies that are on their way end before their memory goes.
+void a_cancelled_load_leaves_the_device_as_it_was() {
+    const Restore restore;
+    const engine::File file = file_of(TinyShape{});
+    const engine::Placement plan = on_device::place(file.get(), kShared, {});
+    Steps steps;
+    pi_model_options options = engine::model_options(PI_REPACK_NEVER);
+    options.placement = plan.get();
+    options.progress = on_progress;
+    options.progress_user = &steps;
+    const auto logits = [&] {
+        const engine::Model model = engine::load(file.get(), options);
+        const engine::Context context = engine::context(model.get());
+        return engine::decode_logits(context.get(), model.get(), kTokens);
+    };
+    const std::vector<float> wanted = logits();
+    const size_t n_steps = steps.done.size();
+    CHECK(std::is_sorted(steps.done.begin(), steps.done.end()));
+    CHECK(n_steps > 8 && steps.done.front() > 0 && steps.done.back() <= steps.total);
+    const size_t before = emu::memory_in_use();
+    for (const bool lazy : {true, false}) {
+        emu::config().lazy = lazy;
+        for (size_t n = 1; n <= n_steps; ++n) {
+            steps = {.stop_after = n};
+            CHECK_ERROR(cancelled, "the load was cancelled", engine::load(file.get(), options));
+            CHECK_EQ(steps.done.size(), n);
+            CHECK_EQ(emu::waiting_operations(), size_t{0});
+            CHECK_EQ(emu::memory_in_use(), before);
+        }
+        steps = {};
+        CHECK(logits() == wanted);
+    }
+}
+
 } // namespace
 
 int main() {
@@ -213,5 +262,6 @@ int main() {
     CHECK_RUN(no_wait_is_missing);
     CHECK_RUN(a_machine_without_a_device_says_so);
     CHECK_RUN(a_device_with_too_little_memory_is_an_error);
+    CHECK_RUN(a_cancelled_load_leaves_the_device_as_it_was);
     return check::finish();
 }

@@ -144,6 +144,16 @@ sanitize() {
 bench() {
     check bench "copies and kernels" 120 "$build/cuda_bench" copy kernels:7b kernels:1b
     check bench "model of the shape 7b" 300 "$build/cuda_bench" 7b
+    overlap
+}
+
+# How much of the shorter of both sides' shares they computed at once, from the bench's table, in
+# which it is the third column from the end.
+overlap() {
+    local both
+    both="$(awk '$2 == "predictor" && /30 % of the neurons/ { print $(NF - 2) }' "$out/bench.log")"
+    [ -z "$both" ] || row bench "CPU and GPU at once, 30 % of neurons: $both %" \
+        "$(awk -v both="$both" 'BEGIN { print both >= 80 ? "ok" : "LOW" }')" 0
 }
 
 # ---- all of it ----

@@ -24,7 +24,7 @@ for kind in "${@:-plain address thread}"; do
             # In the thread sanitizer the emulated device takes minutes for these; the others have the
             # same kinds of kernels.
             skipped='^$'
-            [ "$name" != thread ] || skipped='^(cuda_engine|cuda_golden|cuda_predictor|cuda_bench|emulator_engine)'
+            [ "$name" != thread ] || skipped='^(cuda_engine|cuda_golden|cuda_predictor|cuda_bench|emulator_adapt|emulator_engine)'
             ${fixed[@]+"${fixed[@]}"} ctest --output-on-failure --no-tests=error \
                 --parallel "$jobs" --exclude-regex "$skipped"
             grep -h "^skipped" Testing/Temporary/LastTest.log | sort | uniq -c || true

@@ -288,10 +288,12 @@ pub struct pi_device_info {
     /// "cuda", "hip", or "emulated" in tests
     pub api: *const ::core::ffi::c_char,
     pub name: [::core::ffi::c_char; 256usize],
+    /// "00000000:3b:00.0": domain, bus, device, function, as NVML wants it
+    pub pci_bus_id: [::core::ffi::c_char; 32usize],
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_device_info"][::core::mem::size_of::<pi_device_info>() - 288usize];
+    ["Size of pi_device_info"][::core::mem::size_of::<pi_device_info>() - 320usize];
     ["Alignment of pi_device_info"][::core::mem::align_of::<pi_device_info>() - 8usize];
     [
         "Offset of field: pi_device_info::struct_size",
@@ -311,6 +313,9 @@ const _: () = {
     [
         "Offset of field: pi_device_info::name",
     ][::core::mem::offset_of!(pi_device_info, name) - 32usize];
+    [
+        "Offset of field: pi_device_info::pci_bus_id",
+    ][::core::mem::offset_of!(pi_device_info, pci_bus_id) - 288usize];
 };
 impl Default for pi_device_info {
     fn default() -> Self {
@@ -370,9 +375,9 @@ file's, or 0*/
     /// may be NULL
     pub progress: pi_progress_fn,
     pub progress_user: *mut ::core::ffi::c_void,
-    /** What goes to the GPU, planned for this file and for contexts of the sizes it names: see
- pi_file_place. NULL: nothing, the processor computes all. The model may have one context at a
- time then.*/
+    /** What goes to the GPU, planned for this file, this strategy and contexts of the sizes it
+ names: see pi_file_place. NULL: nothing, the processor computes all. The model may have one
+ context at a time then.*/
     pub placement: *const pi_placement,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
@@ -693,15 +698,20 @@ pub struct pi_context_options {
     /// 1: keep pi_context_get_neuron_counts, 8 bytes a neuron and layer
     pub count_neurons: u32,
     /** With neurons on a GPU: after so many tokens those that fired most lately get the places of
- those that did not, up to 64 a layer; 0 (default): all stay where they were placed. Results
- change by the rounding of sums, at these points.*/
+ those that did not, up to 64 a layer; 0 (default): all stay where they were placed. They are
+ copied beside the steps, and before a step those that are there take their places: results
+ change by the rounding of sums, there, and which step it is depends on the bus.*/
     pub adapt_every: u32,
+    /** with a part of the model on a GPU, 1: keep pi_stats.device_ns and what
+follows it, for about 4 microseconds a layer and step; default 0*/
+    pub time_device: u32,
+    pub reserved: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of pi_context_options",
-    ][::core::mem::size_of::<pi_context_options>() - 56usize];
+    ][::core::mem::size_of::<pi_context_options>() - 64usize];
     [
         "Alignment of pi_context_options",
     ][::core::mem::align_of::<pi_context_options>() - 8usize];
@@ -741,6 +751,12 @@ const _: () = {
     [
         "Offset of field: pi_context_options::adapt_every",
     ][::core::mem::offset_of!(pi_context_options, adapt_every) - 52usize];
+    [
+        "Offset of field: pi_context_options::time_device",
+    ][::core::mem::offset_of!(pi_context_options, time_device) - 56usize];
+    [
+        "Offset of field: pi_context_options::reserved",
+    ][::core::mem::offset_of!(pi_context_options, reserved) - 60usize];
 };
 impl Default for pi_context_options {
     fn default() -> Self {
@@ -844,10 +860,16 @@ internal batch*/
     pub device_wait_ns: u64,
     /// that the host computed its share of layers on the GPU
     pub host_share_ns: u64,
+    /// that the GPU computed or copied
+    pub device_ns: u64,
+    /// of this: its own share of layers that the host has a share of
+    pub device_share_ns: u64,
+    /// that both computed their shares
+    pub overlap_ns: u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_stats"][::core::mem::size_of::<pi_stats>() - 192usize];
+    ["Size of pi_stats"][::core::mem::size_of::<pi_stats>() - 216usize];
     ["Alignment of pi_stats"][::core::mem::align_of::<pi_stats>() - 8usize];
     [
         "Offset of field: pi_stats::struct_size",
@@ -924,6 +946,15 @@ const _: () = {
     [
         "Offset of field: pi_stats::host_share_ns",
     ][::core::mem::offset_of!(pi_stats, host_share_ns) - 184usize];
+    [
+        "Offset of field: pi_stats::device_ns",
+    ][::core::mem::offset_of!(pi_stats, device_ns) - 192usize];
+    [
+        "Offset of field: pi_stats::device_share_ns",
+    ][::core::mem::offset_of!(pi_stats, device_share_ns) - 200usize];
+    [
+        "Offset of field: pi_stats::overlap_ns",
+    ][::core::mem::offset_of!(pi_stats, overlap_ns) - 208usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -959,7 +990,8 @@ const _: () = {
 
  What of a model goes to a device with little memory, planned in exact bytes before anything is
  allocated. Needs neither a device nor the weights. Placed in this order, until the first that
- does not fit: of each layer attention, norms and KV cache together; predictors; the output;
+ does not fit: of each layer attention, norms and KV cache together; predictors, if the strategy
+ reads them; the output;
  groups of neurons, those with most activations first. A larger budget only adds to a plan, and no
  plan is larger than its budget.*/
 #[repr(C)]
@@ -990,12 +1022,16 @@ pub struct pi_placement_options {
     pub active_share: f64,
     /// A GPU-index file (*.generated.gpuidx) that says which neurons; NULL: they are chosen.
     pub gpu_index: *const ::core::ffi::c_char,
+    /** That the model will be loaded with, and only that: `dense` and `exact` read no predictor, so
+ that it gets no room.*/
+    pub strategy: pi_strategy,
+    pub reserved: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of pi_placement_options",
-    ][::core::mem::size_of::<pi_placement_options>() - 72usize];
+    ][::core::mem::size_of::<pi_placement_options>() - 80usize];
     [
         "Alignment of pi_placement_options",
     ][::core::mem::align_of::<pi_placement_options>() - 8usize];
@@ -1038,6 +1074,12 @@ const _: () = {
     [
         "Offset of field: pi_placement_options::gpu_index",
     ][::core::mem::offset_of!(pi_placement_options, gpu_index) - 64usize];
+    [
+        "Offset of field: pi_placement_options::strategy",
+    ][::core::mem::offset_of!(pi_placement_options, strategy) - 72usize];
+    [
+        "Offset of field: pi_placement_options::reserved",
+    ][::core::mem::offset_of!(pi_placement_options, reserved) - 76usize];
 };
 impl Default for pi_placement_options {
     fn default() -> Self {
@@ -1072,10 +1114,13 @@ pub struct pi_placement_info {
     /** Of all activations, those of neurons on the device; without counts the share of the neurons,
  as if all fired equally often.*/
     pub activation_share: f64,
+    /// resolved: never PI_STRATEGY_DEFAULT
+    pub strategy: pi_strategy,
+    pub reserved: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of pi_placement_info"][::core::mem::size_of::<pi_placement_info>() - 72usize];
+    ["Size of pi_placement_info"][::core::mem::size_of::<pi_placement_info>() - 80usize];
     [
         "Alignment of pi_placement_info",
     ][::core::mem::align_of::<pi_placement_info>() - 8usize];
@@ -1115,6 +1160,12 @@ const _: () = {
     [
         "Offset of field: pi_placement_info::activation_share",
     ][::core::mem::offset_of!(pi_placement_info, activation_share) - 64usize];
+    [
+        "Offset of field: pi_placement_info::strategy",
+    ][::core::mem::offset_of!(pi_placement_info, strategy) - 72usize];
+    [
+        "Offset of field: pi_placement_info::reserved",
+    ][::core::mem::offset_of!(pi_placement_info, reserved) - 76usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

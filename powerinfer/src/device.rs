@@ -15,6 +15,8 @@ pub struct DeviceInfo {
     pub total_bytes: u64,
     /// Of these: not in use now, by any program.
     pub free_bytes: u64,
+    /// Where it is plugged in: `00000000:3b:00.0`.
+    pub pci_bus_id: String,
 }
 
 /// The GPUs of this machine. Models use the first; `CUDA_VISIBLE_DEVICES` makes another one that.

@@ -44,6 +44,7 @@ mod metrics;
 mod model;
 mod model_options;
 mod model_text;
+mod monitor;
 mod open;
 mod placement;
 mod policy;
@@ -70,6 +71,7 @@ pub use metadata::{Metadata, MetadataEntry, MetadataError, MetadataType, Metadat
 pub use metrics::Metrics;
 pub use model::{Model, ModelInfo};
 pub use model_options::{LoadProgress, ModelOptions, Strategy, UnknownStrategy};
+pub use monitor::{GpuMonitor, GpuReading};
 pub use placement::{
     ActivationCounts, GpuIndexState, LayerPlacement, Part, PartPlacement, Placement, PlacementInfo,
     PlacementOptions, default_vram_budget,

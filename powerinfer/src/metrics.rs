@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::gpu::GpuState;
+use crate::monitor::GpuMonitor;
 
 /// Numbers of one generation. Times are seconds; a share or rate is absent where nothing was
 /// computed that it could describe.
@@ -44,6 +45,9 @@ pub struct Metrics {
     pub gigabytes_per_second: Option<f64>,
     /// Whether a GPU has a part of the model, and why if not.
     pub gpu: GpuState,
+    /// What the GPU's driver said of it at the end. A scheduler does not ask: its other requests
+    /// would wait.
+    pub monitor: GpuMonitor,
     /// Bytes allocated on the GPU for cache and scratch. Absent without one, like all that follow.
     pub device_bytes: Option<u64>,
     /// Share of the active neurons that are on the GPU.
@@ -54,4 +58,13 @@ pub struct Metrics {
     pub device_wait_seconds: Option<f64>,
     /// Time that the processor took for its share of layers whose rest is on the GPU.
     pub host_share_seconds: Option<f64>,
+    /// Time that the GPU computed or copied. Absent unless
+    /// [`time_device`](crate::SessionOptions::time_device) is on, like what follows.
+    pub device_seconds: Option<f64>,
+    /// Of this: its own share of layers that the processor has a share of.
+    pub device_share_seconds: Option<f64>,
+    /// Time that both computed their shares.
+    pub overlap_seconds: Option<f64>,
+    /// The same as a share of the shorter of both.
+    pub overlap_share: Option<f64>,
 }

@@ -181,7 +181,7 @@ impl Model {
                 _ => Error::Load { model: name.clone(), source },
             })
         };
-        let (handle, gpu) = options.gpu.load(&file, device::first, load)?;
+        let (handle, gpu) = options.gpu.load(&file, options.strategy, device::first, load)?;
         let info = ModelInfo::new(name, gpu, &handle);
         identity.model.clone_from(&info.name);
         let load_time = start.elapsed();

@@ -46,7 +46,7 @@ impl Strategy {
         }
     }
 
-    fn to_raw(self) -> u32 {
+    pub(crate) fn to_raw(self) -> u32 {
         match self {
             Self::Default => powerinfer_sys::PI_STRATEGY_DEFAULT,
             Self::Dense => powerinfer_sys::PI_STRATEGY_DENSE,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::ffi::{self, CoreError, PlacementHandle, PlacementSettings, RawCounts};
 use crate::file::GgufFile;
+use crate::model_options::Strategy;
 use crate::policy::KvType;
 use crate::session::SessionOptions;
 use crate::statistics::ActivationStatistics;
@@ -93,6 +94,9 @@ pub struct PlacementOptions {
     pub active_share: f64,
     /// A file that says which neurons go to the GPU; without it they are chosen.
     pub gpu_index: Option<PathBuf>,
+    /// What the model will be loaded with: [`Strategy::Dense`] and [`Strategy::Exact`] read no
+    /// predictor, which gets no room then.
+    pub strategy: Strategy,
 }
 
 impl PlacementOptions {
@@ -108,6 +112,7 @@ impl PlacementOptions {
             counts: None,
             active_share: 0.1,
             gpu_index: None,
+            strategy: Strategy::Default,
         }
     }
 
@@ -175,21 +180,33 @@ impl PlacementOptions {
         self.gpu_index = Some(path.into());
         self
     }
+
+    /// Plans for a model that is loaded with this strategy.
+    #[must_use]
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
 }
 
-/// What became of [`PlacementOptions::gpu_index`].
+/// What became of a GPU index: of [`PlacementOptions::gpu_index`], or of the one that a load found
+/// beside the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GpuIndexState {
-    /// None was given.
+    /// None was given, or found.
     None,
     /// Its neurons are placed; it was made for this model, and these counts if there are any.
     Used,
     /// Its neurons are placed; it does not say what it was made for.
     Foreign,
-    /// It was made for another model or other counts: neurons were chosen.
+    /// It was made for another model or other counts: neurons were chosen, and a load writes them
+    /// there.
     Stale,
+    /// It was found beside the model and does not suit budget or model: neurons were chosen. One
+    /// that was named is an error then, and one that is broken always.
+    Unusable,
 }
 
 /// A class of what can be placed.
@@ -271,6 +288,8 @@ pub struct PlacementInfo {
     pub has_counts: bool,
     /// What became of the GPU index.
     pub gpu_index: GpuIndexState,
+    /// What the plan is for; never [`Strategy::Default`].
+    pub strategy: Strategy,
     /// Bytes that the plan may have.
     pub vram_budget: u64,
     /// What the GPU needs itself: context, workspaces and scratch.
@@ -328,11 +347,13 @@ pub struct LayerPlacement {
 /// What of a model goes to a GPU.
 ///
 /// Planned in this order, until the first that does not fit: of each layer attention, norms and KV
-/// cache together; predictors; the output; groups of neurons, those with most activations first. A larger budget only adds to a plan, and no plan exceeds its budget.
+/// cache together; predictors, if the strategy reads them; the output; groups of neurons, those with
+/// most activations first. A larger budget only adds to a plan, and no plan exceeds its budget.
 #[derive(Debug)]
 pub struct Placement {
     handle: PlacementHandle,
     info: PlacementInfo,
+    gpu_index: Option<PathBuf>,
 }
 
 impl GgufFile {
@@ -340,7 +361,8 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Placement`] if the file has no model that can run, if options do not fit the model,
+    /// [`Error::Placement`] if the file has no model that can run, or none with this strategy, if
+    /// options do not fit the model,
     /// or if the GPU index cannot be used or does not fit the budget. One that was made for
     /// something else is no error: see [`PlacementInfo::gpu_index`].
     pub fn place(&self, options: &PlacementOptions) -> Result<Placement, Error> {
@@ -361,10 +383,11 @@ impl GgufFile {
             counts,
             active_share: options.active_share,
             gpu_index: gpu_index.as_deref(),
+            strategy: options.strategy.to_raw(),
         };
         let handle = PlacementHandle::plan(self.handle(), &settings).map_err(Error::Placement)?;
         let info = PlacementInfo::of(&handle);
-        Ok(Placement { handle, info })
+        Ok(Placement { handle, info, gpu_index: options.gpu_index.clone() })
     }
 }
 
@@ -372,6 +395,29 @@ impl Placement {
     /// The plan as a whole.
     pub fn info(&self) -> &PlacementInfo {
         &self.info
+    }
+
+    /// The GPU-index file that was given, or found beside the model.
+    pub fn gpu_index(&self) -> Option<&Path> {
+        self.gpu_index.as_deref()
+    }
+
+    /// The GPU-index file, where it was made for something else.
+    pub(crate) fn stale_index(&self) -> Option<&Path> {
+        self.gpu_index().filter(|_| self.info.gpu_index == GpuIndexState::Stale)
+    }
+
+    /// Says what budget was given, where a part of it was planned with.
+    pub(crate) fn with_budget(mut self, vram_budget: u64) -> Self {
+        self.info.vram_budget = vram_budget;
+        self
+    }
+
+    /// Says that an index was found and not used.
+    pub(crate) fn without_index(mut self, path: PathBuf) -> Self {
+        self.info.gpu_index = GpuIndexState::Unusable;
+        self.gpu_index = Some(path);
+        self
     }
 
     /// Where each class is, in the order of [`Part::ALL`].
@@ -445,6 +491,7 @@ impl PlacementInfo {
                 powerinfer_sys::PI_GPU_INDEX_STALE => GpuIndexState::Stale,
                 _ => GpuIndexState::None,
             },
+            strategy: Strategy::from_resolved(raw.strategy),
             vram_budget: raw.vram_budget,
             reserve: raw.reserve,
             device_bytes: raw.device_bytes,

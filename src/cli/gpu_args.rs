@@ -25,12 +25,28 @@ pub(super) struct PlacementArgs {
     /// Which neurons are needed most: a file of `powerinfer profile`, or a folder of
     /// `activation_<layer>.pt` [default: what lies beside the model, if anything].
     #[arg(long, value_name = "PATH")]
-    pub(super) statistics: Option<PathBuf>,
-    /// Places the neurons that this GPU-index file names, or chooses them and says so if it was made
-    /// for another model or other statistics [default: `<model>.generated.gpuidx` beside the model
-    /// if it can be used, else they are chosen].
+    statistics: Option<PathBuf>,
+    /// Places the neurons that this GPU-index file names. If it was made for another model or other
+    /// statistics, they are chosen and a load writes them there [default:
+    /// `<model>.generated.gpuidx` beside the model if there is one, else they are chosen].
     #[arg(long, value_name = "FILE")]
-    pub(super) gpu_index: Option<PathBuf>,
+    gpu_index: Option<PathBuf>,
+    /// Neither reads nor writes a GPU index, and leaves all neurons to the processor: the GPU gets
+    /// attention, predictors and output [default: off].
+    #[arg(long, conflicts_with_all = ["gpu_index", "statistics"])]
+    pub(super) disable_gpu_index: bool,
+}
+
+impl PlacementArgs {
+    /// Adds what policies do not have.
+    pub(super) fn files(&self, options: GpuOptions) -> GpuOptions {
+        let index = match &self.gpu_index {
+            _ if self.disable_gpu_index => GpuIndex::Disabled,
+            Some(path) => GpuIndex::File(path.clone()),
+            None => GpuIndex::Beside,
+        };
+        options.statistics(self.statistics.clone()).index(index)
+    }
 }
 
 /// Whether a model that is loaded has a part on a GPU, and which.
@@ -45,12 +61,8 @@ pub(super) struct GpuArgs {
     #[command(flatten)]
     placement: PlacementArgs,
     /// Chooses the neurons anew and writes them to --gpu-index, or beside the model [default: off].
-    #[arg(long)]
+    #[arg(long, conflicts_with = "disable_gpu_index")]
     reset_gpu_index: bool,
-    /// Neither reads nor writes a GPU index, and leaves all neurons to the processor: the GPU gets
-    /// attention, predictors and output [default: off].
-    #[arg(long, conflicts_with_all = ["gpu_index", "reset_gpu_index", "statistics"])]
-    disable_gpu_index: bool,
 }
 
 impl GpuArgs {
@@ -74,37 +86,41 @@ impl GpuArgs {
 
     /// Adds what policies do not have.
     pub(super) fn files(&self, options: GpuOptions) -> GpuOptions {
-        let given = &self.placement.gpu_index;
-        let index = match given {
-            _ if self.disable_gpu_index => GpuIndex::Disabled,
-            _ if self.reset_gpu_index => GpuIndex::Reset(given.clone()),
-            Some(path) => GpuIndex::File(path.clone()),
-            None => GpuIndex::Beside,
-        };
-        options.statistics(self.placement.statistics.clone()).index(index)
+        let options = self.placement.files(options);
+        if self.reset_gpu_index {
+            options.index(GpuIndex::Reset(self.placement.gpu_index.clone()))
+        } else {
+            options
+        }
     }
 
     /// Refuses options that would have no effect.
     pub(super) fn refuse_with_off(&self, mode: GpuMode) -> anyhow::Result<()> {
-        match self.other_option() {
-            Some(option) if mode == GpuMode::Off => Err(exit::usage(format!(
-                "{option} is for a GPU, and it is off: leave it out, or add --gpu preferred"
-            ))),
-            _ => Ok(()),
-        }
+        self.other_option().map_or(Ok(()), |option| refuse_with_off(option, mode))
     }
 
     /// An option that says something about the GPU beside its mode.
     fn other_option(&self) -> Option<&'static str> {
-        let PlacementArgs { vram_budget, statistics, gpu_index } = &self.placement;
+        let PlacementArgs { vram_budget, statistics, gpu_index, disable_gpu_index } =
+            &self.placement;
         let options = [
             (vram_budget.is_some(), "--vram-budget"),
             (statistics.is_some(), "--statistics"),
             (gpu_index.is_some(), "--gpu-index"),
             (self.reset_gpu_index, "--reset-gpu-index"),
-            (self.disable_gpu_index, "--disable-gpu-index"),
+            (*disable_gpu_index, "--disable-gpu-index"),
         ];
         options.into_iter().find(|(is_given, _)| *is_given).map(|(_, name)| name)
+    }
+}
+
+/// Refuses an option that would have no effect.
+pub(super) fn refuse_with_off(option: &str, mode: GpuMode) -> anyhow::Result<()> {
+    match mode {
+        GpuMode::Off => Err(exit::usage(format!(
+            "{option} is for a GPU, and it is off: leave it out, or add --gpu preferred"
+        ))),
+        GpuMode::Preferred | GpuMode::Required => Ok(()),
     }
 }
 

@@ -1,30 +1,28 @@
 //! `powerinfer plan`: what of a model goes to a GPU, in bytes and in what a token reads.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use powerinfer::{
-    ActivationCounts, ActivationStatistics, GgufFile, GpuIndexState, KvType, Part, PartPlacement,
-    Placement, PlacementInfo, PlacementOptions, default_vram_budget,
+    GgufFile, GpuIndexState, GpuMode, GpuOptions, KvType, Part, PartPlacement, Placement,
+    PlacementInfo, PlacementOptions, Strategy, default_vram_budget,
 };
 use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
 use super::gpu_args::{GIB, PlacementArgs, gib};
+use super::model_args::strategy;
 use super::model_file::model_file;
-use super::output::{Out, note};
+use super::output::Out;
 use super::session_args::kv_type;
 
 const VRAM_BUDGET_HELP: &str = "GPU memory that may be used, in GiB, the GPU's own needs included \
     [default: --vram without 0.25 GiB, which are left to the display and the driver]";
-const GPU_INDEX_HELP: &str = "Places the neurons that this GPU-index file names [default: they are \
-    chosen, also where an index lies beside the model, which loads with a GPU use]";
 
 /// Arguments of `powerinfer plan`.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("memory").required(true).multiple(true))]
 #[command(mut_arg("vram_budget", |arg| arg.help(VRAM_BUDGET_HELP).group("memory")))]
-#[command(mut_arg("gpu_index", |arg| arg.help(GPU_INDEX_HELP)))]
 pub(super) struct Args {
     /// The model file, GGUF or PWRI, or the name of a pulled model.
     #[arg(short, long, value_name = "MODEL")]
@@ -40,6 +38,11 @@ pub(super) struct Args {
     /// Element type of the KV cache [default: f16].
     #[arg(long, value_parser = kv_type(), value_name = "TYPE")]
     kv_type: Option<KvType>,
+    /// How feed-forward layers will be computed: `dense` and `exact` read no predictor, which gets no
+    /// room then [default: predictor if the file has one, else exact for sparse files and dense for
+    /// plain ones].
+    #[arg(long, value_parser = strategy())]
+    strategy: Option<Strategy>,
     /// Share of the neurons that a token needs, for what it is expected to read, where there are no
     /// statistics.
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
@@ -54,25 +57,18 @@ pub(super) struct Args {
     #[arg(allow_negative_numbers = true)]
     vram: Option<u64>,
     /// Writes the neurons to a GPU-index file (*.generated.gpuidx) [default: none is written].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "disable_gpu_index")]
     save_gpu_index: Option<PathBuf>,
 }
 
 /// Plans, prints and saves.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let model = model_file(&args.model)?;
-    let options = args.options(&model)?;
-    let placement = GgufFile::open(&model)?.place(&options)?;
-    if placement.info().gpu_index == GpuIndexState::Stale {
-        note(
-            "note: the GPU index was made for another model or other statistics: neurons are \
-             chosen anew",
-        );
-    }
+    let gpu = args.placement.files(GpuOptions::new(GpuMode::Preferred));
+    let placement = gpu.place(&GgufFile::open(model_file(&args.model)?)?, &args.wanted()?)?;
     if let Some(path) = &args.save_gpu_index {
         placement.save_gpu_index(path)?;
     }
-    let report = Report::new(&placement);
+    let report = Report::new(&placement, args.placement.disable_gpu_index);
     let mut out = Out::lock();
     if args.json {
         out.json(&report.to_json())?;
@@ -83,7 +79,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Args {
-    fn options(&self, model: &Path) -> anyhow::Result<PlacementOptions> {
+    /// What is planned for; statistics and index are found as for a load.
+    fn wanted(&self) -> anyhow::Result<PlacementOptions> {
         let budget = match (self.placement.vram_budget, self.vram) {
             (Some(budget), Some(vram)) if budget > vram => {
                 return Err(exit::usage(format!(
@@ -95,23 +92,12 @@ impl Args {
             (Some(budget), _) => budget,
             (None, vram) => default_vram_budget(vram.unwrap_or(0)),
         };
-        let options = PlacementOptions::new(budget)
+        Ok(PlacementOptions::new(budget)
             .context(self.ctx_size.unwrap_or(0))
             .batch(self.batch)
             .kv_type(self.kv_type.unwrap_or_default())
-            .active_share(self.active);
-        let statistics = match &self.placement.statistics {
-            Some(path) => Some(ActivationStatistics::open(path)?),
-            None => ActivationStatistics::open_beside(model)?,
-        };
-        let options = match &statistics {
-            Some(statistics) => options.counts(ActivationCounts::from(statistics)),
-            None => options,
-        };
-        Ok(match &self.placement.gpu_index {
-            Some(path) => options.gpu_index(path),
-            None => options,
-        })
+            .strategy(self.strategy.unwrap_or_default())
+            .active_share(self.active))
     }
 }
 
@@ -119,13 +105,15 @@ impl Args {
 struct Report<'a> {
     placement: &'a Placement,
     info: &'a PlacementInfo,
+    /// No neurons may be placed.
+    is_disabled: bool,
     parts: Vec<PartPlacement>,
 }
 
 impl<'a> Report<'a> {
-    fn new(placement: &'a Placement) -> Self {
+    fn new(placement: &'a Placement, is_disabled: bool) -> Self {
         let parts = placement.parts().collect();
-        Self { placement, info: placement.info(), parts }
+        Self { placement, info: placement.info(), is_disabled, parts }
     }
 
     /// Share of the neurons that are on the GPU.
@@ -155,10 +143,26 @@ impl<'a> Report<'a> {
     /// What the neurons were chosen by.
     fn basis(&self) -> &'static str {
         match self.info.gpu_index {
+            _ if self.is_disabled => "nothing: none are placed",
             GpuIndexState::Used | GpuIndexState::Foreign => "the GPU index",
             _ if self.info.has_counts => "statistics",
             _ => "no statistics: neurons in file order",
         }
+    }
+
+    /// Which GPU index there is, and what a load makes of it.
+    fn index(&self) -> Option<String> {
+        let path = self.placement.gpu_index()?.display();
+        let state = match self.info.gpu_index {
+            GpuIndexState::Used => "fresh",
+            GpuIndexState::Foreign => "used, it does not say what it was made for",
+            GpuIndexState::Stale => {
+                "stale, made for another model or other statistics: neurons are chosen anew, and a \
+                 load writes them there"
+            }
+            _ => "unusable: neurons are chosen anew, and a load with --reset-gpu-index writes them",
+        };
+        Some(format!("{path}: {state}"))
     }
 
     /// What did not fit, and what can be done.
@@ -184,7 +188,9 @@ impl<'a> Report<'a> {
         } else if self.info.device_bytes < all {
             let neurons = self.part(Part::Neurons);
             let left = size(neurons.bytes - neurons.device_bytes);
-            let remedy = if budget < all {
+            let remedy = if self.is_disabled {
+                "--disable-gpu-index says so".to_owned()
+            } else if budget < all {
                 format!("{} more would place them all", size(all - budget))
             } else {
                 "the GPU index says so; without it all would be placed".to_owned()
@@ -201,6 +207,7 @@ impl<'a> Report<'a> {
             "plan": self.info,
             "hot_share": self.hot_share(),
             "neurons_by": self.basis(),
+            "gpu_index": self.placement.gpu_index(),
             "parts": self.parts,
             "layers": self.placement.layers().collect::<Vec<_>>(),
             "bytes_per_token": { "device": device_read, "host": host_read },
@@ -228,8 +235,10 @@ impl<'a> Report<'a> {
         line(text, "planned", &exact(info.device_bytes))?;
         line(text, "GPU's own needs", &exact(info.reserve))?;
         line(text, "left for neurons", &exact(info.neuron_budget))?;
+        line(text, "strategy", info.strategy.name())?;
         writeln!(text, "\nneurons")?;
         line(text, "chosen by", self.basis())?;
+        line(text, "GPU index", self.index().as_deref().unwrap_or("none"))?;
         line(text, "placed together", &info.group.to_string())?;
         let hot = format!("{} ({})", info.n_neurons, percent(self.hot_share()));
         line(text, "on the GPU", &hot)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use powerinfer::engine::{self, EngineInfo, Request, TextEngine};
 use powerinfer::{
-    FinishReason, Generation, GenerationSection, Metrics, ModelInfo, Runtime, Session,
+    FinishReason, Generation, GenerationSection, GpuMonitor, Metrics, ModelInfo, Runtime, Session,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -54,7 +54,11 @@ pub(super) fn stream_engine(
 /// Prints the closing line: what the text cost and how it ended.
 pub(super) fn print_metrics(generation: &Generation<'_>) {
     let reason = generation.finish_reason().map_or("failed".to_owned(), ToString::to_string);
-    note(&closing_line(Some(&generation.metrics()), &reason));
+    let metrics = generation.metrics();
+    note(&closing_line(Some(&metrics), &reason));
+    if metrics.monitor != GpuMonitor::Off {
+        note(&format!("[GPU {}]", metrics.monitor));
+    }
 }
 
 /// What a text cost, as far as that is known, and how it ended.
@@ -88,6 +92,9 @@ fn costs(metrics: &Metrics) -> Vec<String> {
     }
     if let Some(ratio) = metrics.hot_hit_ratio {
         parts.push(format!("{:.1} % of these on the GPU", 100.0 * ratio));
+    }
+    if let Some(share) = metrics.overlap_share {
+        parts.push(format!("CPU and GPU overlap {:.1} %", 100.0 * share));
     }
     parts
 }

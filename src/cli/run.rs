@@ -3,7 +3,9 @@
 use std::io::IsTerminal as _;
 
 use powerinfer::engine::{self, Input, Request, StopHandle, TextEngine};
-use powerinfer::{ChatMessage, GenerateOptions, Generation, Grammar, Model, Session};
+use powerinfer::{
+    ChatMessage, GenerateOptions, Generation, GpuState, Grammar, Model, Session, SessionOptions,
+};
 
 use super::engine_args::EngineArgs;
 use super::exit::{self, Exit};
@@ -27,6 +29,10 @@ built-in demo model runs by its own policy. The text goes to stdout, everything 
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) engine: EngineArgs,
+    /// Measures how long the GPU computes, and how much of that at the same time as the processor, for
+    /// the metrics [default: off].
+    #[arg(long, help_heading = "GPU")]
+    time_gpu: bool,
     #[command(flatten)]
     prompt: PromptArgs,
     /// Takes the text as a question and applies the chat template; implied by --system and
@@ -76,11 +82,11 @@ fn stream(args: &Args) -> anyhow::Result<Exit> {
     if args.engine.is_remote()? {
         return stream_remote(args);
     }
-    let settings = Settings::new(&args.engine.local)?;
+    let settings = args.settings()?;
     let text = Text::new(args, settings.is_demo())?;
     let interrupt = Interrupt::listen()?;
     let model = settings.load(&args.engine.local, &interrupt)?;
-    let mut session = open(&model, &settings, &interrupt)?;
+    let mut session = open(args, &model, &settings, &interrupt)?;
     if !args.quiet {
         gpu_args::tell(&model.info().gpu);
     }
@@ -97,12 +103,12 @@ fn collect(args: &Args, reply: &mut Reply) -> anyhow::Result<Exit> {
     if args.engine.is_remote()? {
         return ask(args, |engine, request| reply.collect_remote(engine, request));
     }
-    let settings = Settings::new(&args.engine.local)?;
+    let settings = args.settings()?;
     reply.set_settings(&settings)?;
     let text = Text::new(args, settings.is_demo())?;
     let interrupt = Interrupt::listen()?;
     let model = settings.load(&args.engine.local, &interrupt)?;
-    let mut session = open(&model, &settings, &interrupt)?;
+    let mut session = open(args, &model, &settings, &interrupt)?;
     reply.set_session(&session);
     let mut generation = text.start(args, &mut session)?;
     reply.collect(&mut generation)?;
@@ -138,8 +144,16 @@ fn stream_remote(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-fn open(model: &Model, settings: &Settings, interrupt: &Interrupt) -> anyhow::Result<Session> {
-    let session = Session::with_policy(model, &settings.policy)?;
+fn open(
+    args: &Args,
+    model: &Model,
+    settings: &Settings,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Session> {
+    let has_gpu = matches!(model.info().gpu, GpuState::Used(_));
+    let options = SessionOptions::from_policy(&settings.policy, model);
+    let mut session = model.session(options.time_device(args.time_gpu && has_gpu))?;
+    session.set_defaults(GenerateOptions::from_policy(&settings.policy));
     let cancel = session.cancel_handle();
     interrupt.stops(StopHandle::new(move || cancel.cancel()));
     Ok(session)
@@ -199,6 +213,14 @@ impl Text {
 }
 
 impl Args {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let settings = Settings::new(&self.engine.local)?;
+        if self.time_gpu {
+            gpu_args::refuse_with_off("--time-gpu", settings.policy.runtime.gpu)?;
+        }
+        Ok(settings)
+    }
+
     fn is_chat(&self) -> bool {
         self.chat || self.system.is_some() || self.engine.local.chat_template.is_some()
     }

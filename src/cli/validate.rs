@@ -114,7 +114,7 @@ impl Report {
         })?;
         let gpu = GpuOptions::default().with_policy(policy, &file)?;
         let plan = self.check("GPU", || {
-            let state = gpu.preview(&file)?;
+            let state = gpu.preview(&file, policy.runtime.sparsity.strategy)?;
             let detail = state.to_string();
             Ok((state, detail))
         })?;

@@ -81,6 +81,7 @@ fn a_preferred_gpu_that_is_not_there_changes_nothing_and_is_told() {
         let reply = json(&short(&[&["--json"], more].concat()));
         assert_eq!(reply["metrics"]["gpu"], reply["model"]["gpu"]);
         assert_eq!(reply["metrics"]["hot_hit_ratio"], Value::Null);
+        assert_eq!(reply["metrics"]["monitor"]["state"], "off");
         reply["metrics"]["gpu"].clone()
     };
     assert_eq!(state(&["--gpu", "off"]), serde_json::json!({"state": "off"}));
@@ -102,9 +103,10 @@ fn contradictions_about_the_gpu_are_refused() {
     let folder = TempDir::new().unwrap();
     let off = policy(&folder, &format!("model_path: {DEMO}\nruntime: {{gpu: \"off\"}}\n"));
     let of_policy = ["run", "-c", text(&off), "-p", "x"];
-    let cases: [(&[&str], &[&str], &str); 11] = [
+    let cases: [(&[&str], &[&str], &str); 12] = [
         (&SHORT, &["--gpu", "off", "--vram-budget", "4"], "--vram-budget is for a GPU"),
         (&SHORT, &["--gpu", "off", "--reset-gpu-index"], "--reset-gpu-index is for a GPU"),
+        (&SHORT, &["--gpu", "off", "--time-gpu"], "--time-gpu is for a GPU"),
         (&of_policy, &["--gpu-index", "x"], "--gpu-index is for a GPU"),
         (&["bench"], &["--gpu", "off", "--disable-gpu-index"], "--disable-gpu-index is for"),
         (&SHORT, &["--disable-gpu-index", "--gpu-index", "x"], "cannot be used with"),

@@ -1,7 +1,7 @@
 //! `powerinfer plan`.
 
-use powerinfer::GgufFile;
 use powerinfer::synthetic::{Preset, SyntheticSpec};
+use powerinfer::{GgufFile, GpuIndex};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -70,6 +70,29 @@ fn a_short_budget_is_kept_and_advice_says_by_how_much_it_is_short() {
     let cut = below(DEMO, "budget_for_all_but_neurons", 1);
     let cut = printed(&["plan", "-m", DEMO, "--vram-budget", &cut]);
     assert!(cut.contains("and nothing that comes after it"), "{cut}");
+}
+
+#[test]
+fn what_a_strategy_does_not_read_leaves_room_for_neurons() {
+    let budget = below(DEMO, "budget_for_all", 500_000);
+    let budget = ["--vram-budget", budget.as_str()];
+    let with = |strategy| plan(DEMO, &[&budget[..], &["--strategy", strategy]].concat());
+    let natural = plan(DEMO, &budget);
+    assert_eq!(with("predictor"), natural);
+    let number = |plan: &Value, name: &str| plan["plan"][name].as_u64().unwrap();
+    for strategy in ["exact", "dense"] {
+        let plan = with(strategy);
+        assert_eq!(plan["plan"]["strategy"], strategy);
+        assert_eq!(
+            (&plan["parts"][2]["part"], &plan["parts"][2]["bytes"]),
+            (&"predictor".into(), &0.into())
+        );
+        assert!(number(&plan, "reserve") < number(&natural, "reserve"), "scratch of the predictor");
+        assert!(number(&plan, "n_neurons") > number(&natural, "n_neurons"));
+        assert!(number(&plan, "device_bytes") <= number(&plan, "vram_budget"));
+    }
+    let words = printed(&["plan", "-m", DEMO, "--vram-budget", AMPLE, "--strategy", "exact"]);
+    assert!(words.contains("  strategy          exact\n"), "{words}");
 }
 
 #[test]
@@ -160,6 +183,59 @@ fn an_index_is_saved_read_and_refused_where_it_cannot_be_meant() {
     assert!(stderr(&output).contains("the budget leaves 0"), "{}", stderr(&output));
     let left = std::fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(left, 4, "nothing lies beside the files");
+}
+
+#[test]
+fn an_index_beside_the_model_is_treated_as_a_load_does() {
+    let folder = TempDir::new().unwrap();
+    let model = folder.path().join("tiny.gguf");
+    let spec = SyntheticSpec::preset(Preset::Tiny);
+    spec.write(&model).unwrap();
+    let index = GpuIndex::path_of(&model);
+    let model = text(&model);
+    let budget = below(model, "budget_for_all", 600_000);
+    let budget = ["--vram-budget", budget.as_str()];
+    let made = plan(model, &[&budget[..], &["--save-gpu-index", text(&index)]].concat());
+    assert_eq!((&made["plan"]["gpu_index"], &made["gpu_index"]), (&"none".into(), &Value::Null));
+
+    let told = |more: &[&str]| {
+        let arguments = [&["plan", "-m", model][..], &budget, more].concat();
+        (plan(model, &arguments[3..])["plan"]["gpu_index"].clone(), printed(&arguments))
+    };
+    let (state, words) = told(&[]);
+    assert_eq!(state, "used");
+    assert!(words.contains(&format!("{}: fresh", text(&index))), "{words}");
+    let of_index = plan(model, &budget);
+    assert_eq!(of_index["gpu_index"], text(&index));
+    assert_eq!(of_index["layers"], made["layers"]);
+
+    let disabled = plan(model, &["--vram-budget", AMPLE, "--disable-gpu-index"]);
+    let head = &disabled["plan"];
+    assert_eq!((&head["gpu_index"], &head["n_neurons"]), (&"none".into(), &0.into()));
+    assert_eq!(head["vram_budget"], 4_u64 << 30, "that was given");
+    assert_eq!(head["device_bytes"], disabled["budget_for_all_but_neurons"]);
+    let advice = disabled["advice"].to_string();
+    assert!(advice.contains("--disable-gpu-index says so"), "{advice}");
+    for other in ["--gpu-index", "--statistics", "--save-gpu-index"] {
+        let output = run(&["plan", "-m", model, "--vram", "1", "--disable-gpu-index", other, "x"]);
+        assert_eq!(code(&output), 2, "{other}: {}", stderr(&output));
+    }
+
+    // Made for another model, and not for any.
+    let other = file(&folder, "other", std::fs::read(&index).unwrap());
+    SyntheticSpec { seed: 2, ..spec }.write(std::path::Path::new(model)).unwrap();
+    let (state, words) = told(&[]);
+    assert_eq!(state, "stale");
+    assert!(words.contains("stale") && words.contains("a load writes them there"), "{words}");
+    assert_eq!(std::fs::read(&index).unwrap(), std::fs::read(&other).unwrap(), "a plan does not");
+    std::fs::write(&index, "PWRI").unwrap();
+    let arguments = [&["plan", "-m", model][..], &budget].concat();
+    let refused = run(&arguments);
+    assert_ne!(code(&refused), 0);
+    let words = stderr(&refused);
+    assert!(words.contains(text(&index)) && words.contains("reset the GPU index"), "{words}");
+    let (state, _) = told(&["--gpu-index", text(&other)]);
+    assert_eq!(state, "stale", "a named one is looked at instead");
 }
 
 #[test]

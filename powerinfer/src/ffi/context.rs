@@ -26,6 +26,7 @@ pub(crate) struct ContextSettings {
     pub(crate) audit: bool,
     pub(crate) count_neurons: bool,
     pub(crate) adapt_every: u32,
+    pub(crate) time_device: bool,
 }
 
 /// Owns a `pi_context`. Calls that compute or change take `&mut self`.
@@ -83,6 +84,7 @@ impl ContextHandle {
         options.audit = u32::from(settings.audit);
         options.count_neurons = u32::from(settings.count_neurons);
         options.adapt_every = settings.adapt_every;
+        options.time_device = u32::from(settings.time_device);
         options.rates = rates.as_ref().map_or(ptr::null(), ptr::from_ref);
         options.layer_plans = tuning.map_or(ptr::null(), |_| layers.as_ptr());
 

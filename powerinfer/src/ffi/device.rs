@@ -18,6 +18,7 @@ pub(crate) fn device_info(index: u32) -> Result<(DeviceInfo, u32), CoreError> {
         api: copy_text(info.api),
         total_bytes: info.total_bytes,
         free_bytes: info.free_bytes,
+        pci_bus_id: copy_text(info.pci_bus_id.as_ptr()),
     };
     Ok((device, info.n_devices))
 }
@@ -25,7 +26,7 @@ pub(crate) fn device_info(index: u32) -> Result<(DeviceInfo, u32), CoreError> {
 /// Copies a text that the call above has written, or a constant of the library.
 fn copy_text(text: *const c_char) -> String {
     debug_assert!(!text.is_null(), "a call without error has written its result");
-    // SAFETY: non-null and terminated: the core ends `name` with a zero, `api` is a constant.
+    // SAFETY: non-null and terminated: the core ends its arrays with a zero, `api` is a constant.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_string_lossy().into_owned()
 }

@@ -31,6 +31,7 @@ pub(crate) struct PlacementSettings<'a> {
     pub(crate) counts: Option<RawCounts<'a>>,
     pub(crate) active_share: f64,
     pub(crate) gpu_index: Option<&'a CStr>,
+    pub(crate) strategy: sys::pi_strategy,
 }
 
 /// Counts of activations, `n_layers` times `n_neurons`.
@@ -56,6 +57,7 @@ impl PlacementHandle {
         options.vram_budget = settings.vram_budget;
         options.active_share = settings.active_share;
         options.gpu_index = settings.gpu_index.map_or(ptr::null(), CStr::as_ptr);
+        options.strategy = settings.strategy;
         if let Some(counts) = &settings.counts {
             let wanted = u64::from(counts.n_layers) * u64::from(counts.n_neurons);
             assert_eq!(counts.values.len() as u64, wanted, "the core reads as many counts");

@@ -5,7 +5,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use options::{GpuIndex, GpuOptions};
 pub use state::{GpuState, GpuUse, NoGpu};
@@ -14,9 +14,8 @@ use crate::device::DeviceInfo;
 use crate::error::Error;
 use crate::ffi::{CoreError, CoreErrorKind};
 use crate::file::GgufFile;
-use crate::placement::{
-    ActivationCounts, GpuIndexState, Part, Placement, PlacementOptions, default_vram_budget,
-};
+use crate::model_options::Strategy;
+use crate::placement::{ActivationCounts, Part, Placement, PlacementOptions, default_vram_budget};
 use crate::policy::GpuMode;
 use crate::statistics::ActivationStatistics;
 
@@ -29,15 +28,16 @@ enum Decision {
 }
 
 impl GpuOptions {
-    /// Says what a load with these options would do, without loading or writing anything.
+    /// Says what a load with these options and this strategy would do, without loading or writing
+    /// anything.
     ///
     /// # Errors
     ///
     /// [`Error::GpuRequired`] if a GPU is required and cannot be used; [`Error::Statistics`];
     /// [`Error::Placement`] if the model or an index that was named cannot be placed, or options
     /// contradict each other.
-    pub fn preview(&self, file: &GgufFile) -> Result<GpuState, Error> {
-        Ok(match self.decide(file, crate::device::first)? {
+    pub fn preview(&self, file: &GgufFile, strategy: Strategy) -> Result<GpuState, Error> {
+        Ok(match self.decide(file, strategy, crate::device::first)? {
             Decision::Off => GpuState::Off,
             Decision::NotUsed(reason) => GpuState::not_used(&reason),
             Decision::Use(device, placement) => GpuState::used(device, &placement),
@@ -45,14 +45,16 @@ impl GpuOptions {
     }
 
     /// Loads by `load` with a placement on the device that `find` finds, or without, and writes the
-    /// index that was asked for. Whatever becomes of a preferred GPU is a warning in the log.
+    /// index that was asked for, or is stale. Whatever becomes of a preferred GPU is a warning in the
+    /// log.
     pub(crate) fn load<T>(
         &self,
         file: &GgufFile,
+        strategy: Strategy,
         find: impl FnOnce() -> Result<DeviceInfo, CoreError>,
         mut load: impl FnMut(Option<&Placement>) -> Result<T, Error>,
     ) -> Result<(T, GpuState), Error> {
-        let reason = match self.decide(file, find)? {
+        let reason = match self.decide(file, strategy, find)? {
             Decision::Off => return Ok((load(None)?, GpuState::Off)),
             Decision::NotUsed(reason) => reason,
             Decision::Use(device, placement) => match load(Some(&placement)) {
@@ -76,6 +78,7 @@ impl GpuOptions {
     fn decide(
         &self,
         file: &GgufFile,
+        strategy: Strategy,
         find: impl FnOnce() -> Result<DeviceInfo, CoreError>,
     ) -> Result<Decision, Error> {
         self.check()?;
@@ -83,7 +86,7 @@ impl GpuOptions {
             return Ok(Decision::Off);
         }
         self.index_to_write(file)?; // better refused now than after the load
-        match self.plan(file, find)? {
+        match self.plan(file, strategy, find)? {
             Ok((device, placement)) => Ok(Decision::Use(device, placement)),
             Err(reason) if self.mode == GpuMode::Required => Err(Error::GpuRequired(reason)),
             Err(reason) => Ok(Decision::NotUsed(reason)),
@@ -94,6 +97,7 @@ impl GpuOptions {
     fn plan(
         &self,
         file: &GgufFile,
+        strategy: Strategy,
         find: impl FnOnce() -> Result<DeviceInfo, CoreError>,
     ) -> Result<Result<(DeviceInfo, Placement), NoGpu>, Error> {
         if self.layers == Some(0) {
@@ -104,7 +108,8 @@ impl GpuOptions {
             Err(error) => return Ok(Err(NoGpu::Device(error))),
         };
         let budget = self.vram_budget.unwrap_or_else(|| default_vram_budget(device.free_bytes));
-        let placement = self.place(file, budget)?;
+        let wanted = PlacementOptions::for_session(budget, &self.session).strategy(strategy);
+        let placement = self.place(file, &wanted)?;
         let info = placement.info();
         Ok(if info.device_bytes == 0 {
             Err(NoGpu::NothingFits { device: device.name, budget, reserve: info.reserve })
@@ -113,34 +118,43 @@ impl GpuOptions {
         })
     }
 
-    fn place(&self, file: &GgufFile, budget: u64) -> Result<Placement, Error> {
-        let budget = budget.min(self.limit(file)?);
-        let options = PlacementOptions::for_session(budget, &self.session);
-        let options = match self.counts(file)? {
-            Some(counts) => options.counts(counts),
-            None => options,
-        };
+    /// Plans what a load with these options would put on a GPU, without one: statistics, index and
+    /// layers are found as a load finds them; budget, sizes and strategy are those of `wanted`, whose
+    /// own counts and index are not used. Nothing is written, and what is told about an index that
+    /// cannot be used is a warning in the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Statistics`]; [`Error::Placement`] if the model or an index that was named cannot be
+    /// placed, or options contradict each other.
+    pub fn place(&self, file: &GgufFile, wanted: &PlacementOptions) -> Result<Placement, Error> {
+        self.check()?;
+        let given = wanted.vram_budget;
+        let mut options =
+            PlacementOptions { counts: self.counts(file)?, gpu_index: None, ..wanted.clone() };
+        options.vram_budget = given.min(self.limit(file, &options)?);
         let placement = match &self.index {
-            GpuIndex::File(path) => file.place(&options.gpu_index(path))?,
+            GpuIndex::File(path) => place_by(file, &options, path)?,
             GpuIndex::Beside => place_beside(file, &options)?,
             GpuIndex::Reset(_) | GpuIndex::Disabled => file.place(&options)?,
         };
-        if placement.info().gpu_index == GpuIndexState::Stale {
+        if let Some(path) = placement.stale_index() {
             tracing::warn!(
-                "the GPU index was made for another model or other statistics: neurons are chosen \
-                 anew; reset it to rewrite it"
+                "{}: the GPU index was made for another model or other statistics: neurons are \
+                 chosen anew, and a load writes them there",
+                path.display()
             );
         }
-        Ok(placement)
+        Ok(placement.with_budget(given))
     }
 
     /// Bytes that hold the layers asked for, or all but neurons, and nothing beyond: what is placed
     /// is always a beginning of one list.
-    fn limit(&self, file: &GgufFile) -> Result<u64, Error> {
+    fn limit(&self, file: &GgufFile, wanted: &PlacementOptions) -> Result<u64, Error> {
         if self.layers.is_none() && self.index != GpuIndex::Disabled {
             return Ok(u64::MAX);
         }
-        let all = file.place(&PlacementOptions::for_session(u64::MAX, &self.session))?;
+        let all = file.place(&PlacementOptions { vram_budget: u64::MAX, ..wanted.clone() })?;
         let reserve = all.info().reserve;
         let mut limit = u64::MAX;
         if let Some(n) = self.layers.filter(|&n| n < all.info().n_layers) {
@@ -169,11 +183,21 @@ impl GpuOptions {
         Ok(statistics.as_ref().map(ActivationCounts::from))
     }
 
+    /// Writes the index that was asked for. That a stale one stays as it is, say in a folder that
+    /// cannot be written, is no reason to go without the model.
     fn save_index(&self, file: &GgufFile, placement: &Placement) -> Result<(), Error> {
-        match self.index_to_write(file)? {
-            Some(path) => placement.save_gpu_index(path),
-            None => Ok(()),
+        if let Some(path) = self.index_to_write(file)? {
+            return placement.save_gpu_index(path);
         }
+        if let Some(path) = placement.stale_index() {
+            match placement.save_gpu_index(path) {
+                Ok(()) => tracing::warn!("{}: the GPU index was rebuilt", path.display()),
+                Err(error) => {
+                    tracing::warn!("the GPU index stays stale: {}", crate::report::chain(&error))
+                }
+            }
+        }
+        Ok(())
     }
 
     fn index_to_write(&self, file: &GgufFile) -> Result<Option<PathBuf>, Error> {
@@ -189,15 +213,30 @@ impl GpuOptions {
     }
 }
 
-/// Uses the index beside the model, if there is one and it can be used.
+/// Uses the index beside the model, if there is one and it suits budget and model. One that is
+/// broken is refused, like one that was named.
 fn place_beside(file: &GgufFile, options: &PlacementOptions) -> Result<Placement, Error> {
     let index = file.path().map(GpuIndex::path_of).filter(|path| path.is_file());
     let Some(index) = index else { return file.place(options) };
-    file.place(&options.clone().gpu_index(&index)).or_else(|error| {
+    place_by(file, options, &index).or_else(|error| {
+        if error.core_kind() != Some(CoreErrorKind::InvalidArgument) {
+            return Err(error);
+        }
         let placement = file.place(options)?;
         let reason = crate::report::chain(&error);
         tracing::warn!("{}: {reason}; neurons are chosen anew", index.display());
-        Ok(placement)
+        Ok(placement.without_index(index))
+    })
+}
+
+fn place_by(file: &GgufFile, options: &PlacementOptions, index: &Path) -> Result<Placement, Error> {
+    file.place(&options.clone().gpu_index(index)).map_err(|error| match error {
+        // The file of the model is read before.
+        Error::Placement(CoreError { kind: CoreErrorKind::Format, message }) => {
+            let message = format!("{message}; reset the GPU index to have it written anew");
+            Error::Placement(CoreError { kind: CoreErrorKind::Format, message })
+        }
+        other => other,
     })
 }
 

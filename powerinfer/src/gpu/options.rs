@@ -12,12 +12,14 @@ use crate::session::SessionOptions;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum GpuIndex {
-    /// Those that the file beside the model names, [`path_of`](Self::path_of), if there is one that
-    /// can be used; else they are chosen. A warning says so where there is one that cannot.
+    /// Those that the file beside the model names, [`path_of`](Self::path_of), if there is one; else
+    /// they are chosen. As for [`File`](Self::File), but one that does not suit the budget is only a
+    /// warning.
     #[default]
     Beside,
-    /// Those that this file names. If it was made for another model or other statistics, they are
-    /// chosen, and a warning says so.
+    /// Those that this file names. If it says that it was made for another model or other
+    /// statistics, they are chosen and a load writes them there, and a warning says so. One that says
+    /// nothing of the kind is used as it is, and one that is broken refused.
     File(PathBuf),
     /// They are chosen, and written to this file, or beside the model.
     Reset(Option<PathBuf>),

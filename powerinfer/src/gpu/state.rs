@@ -31,6 +31,8 @@ pub enum GpuState {
 pub struct GpuUse {
     /// Name of the GPU.
     pub device: String,
+    /// Where it is plugged in: `00000000:3b:00.0`.
+    pub pci_bus_id: String,
     /// Bytes that were planned on it, its own needs included.
     pub planned_bytes: u64,
     /// Share of the neurons that are on it.
@@ -92,6 +94,7 @@ impl GpuState {
         let neuron_share = info.n_neurons as f64 / neurons as f64;
         Self::Used(GpuUse {
             device: device.name,
+            pci_bus_id: device.pci_bus_id,
             planned_bytes: info.device_bytes,
             neuron_share,
             activation_share: info.activation_share,

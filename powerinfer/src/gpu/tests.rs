@@ -11,6 +11,7 @@ use crate::session::SessionOptions;
 use crate::synthetic::{Preset, SyntheticSpec};
 
 const GIB: u64 = 1 << 30;
+const NATURAL: Strategy = Strategy::Default;
 
 fn tiny() -> GgufFile {
     let spec = SyntheticSpec::preset(Preset::Tiny);
@@ -29,7 +30,8 @@ fn options(mode: GpuMode) -> GpuOptions {
 
 fn gpu(free_bytes: u64) -> DeviceInfo {
     let (name, api) = ("ACME 7".to_owned(), "emulated".to_owned());
-    DeviceInfo { name, api, total_bytes: free_bytes, free_bytes }
+    let pci_bus_id = "00000000:3b:00.0".to_owned();
+    DeviceInfo { name, api, total_bytes: free_bytes, free_bytes, pci_bus_id }
 }
 
 fn no_gpu() -> Result<DeviceInfo, CoreError> {
@@ -41,7 +43,7 @@ fn failure(kind: CoreErrorKind, message: &str) -> CoreError {
 }
 
 fn placed(options: &GpuOptions, file: &GgufFile, free_bytes: u64) -> Placement {
-    match options.decide(file, || Ok(gpu(free_bytes))).unwrap() {
+    match options.decide(file, NATURAL, || Ok(gpu(free_bytes))).unwrap() {
         Decision::Use(_, placement) => placement,
         other => panic!("{other:?}"),
     }
@@ -63,7 +65,7 @@ fn on_device(placement: &Placement, part: Part) -> (u64, u64) {
 fn off_asks_nothing_and_takes_no_options() {
     let file = tiny();
     let ask = || panic!("asked for a GPU");
-    assert!(matches!(options(GpuMode::Off).decide(&file, ask).unwrap(), Decision::Off));
+    assert!(matches!(options(GpuMode::Off).decide(&file, NATURAL, ask).unwrap(), Decision::Off));
     let off = || options(GpuMode::Off);
     for odd in [
         off().vram_budget(GIB),
@@ -71,19 +73,19 @@ fn off_asks_nothing_and_takes_no_options() {
         off().statistics(PathBuf::from("x")),
         off().index(GpuIndex::Disabled),
     ] {
-        let error = odd.decide(&file, ask).unwrap_err();
+        let error = odd.decide(&file, NATURAL, ask).unwrap_err();
         assert_eq!(error.core_kind(), Some(CoreErrorKind::InvalidArgument), "{odd:?}");
     }
     let useless = options(GpuMode::Required).index(GpuIndex::Disabled);
-    assert!(useless.statistics(PathBuf::from("x")).decide(&file, ask).is_err());
+    assert!(useless.statistics(PathBuf::from("x")).decide(&file, NATURAL, ask).is_err());
 }
 
 #[test]
 fn without_a_gpu_preferred_says_why_and_required_fails() {
     let file = tiny();
-    let why = reason(options(GpuMode::Preferred).decide(&file, no_gpu).unwrap());
+    let why = reason(options(GpuMode::Preferred).decide(&file, NATURAL, no_gpu).unwrap());
     assert_eq!(why.to_string(), "the driver lists none");
-    let error = options(GpuMode::Required).decide(&file, no_gpu).unwrap_err();
+    let error = options(GpuMode::Required).decide(&file, NATURAL, no_gpu).unwrap_err();
     assert_eq!(error.core_kind(), Some(CoreErrorKind::Device));
     assert!(error.to_string().contains("gpu: preferred"), "{error}");
     assert!(crate::report::chain(&error).ends_with(": the driver lists none"));
@@ -93,16 +95,16 @@ fn without_a_gpu_preferred_says_why_and_required_fails() {
 fn a_budget_for_nothing_is_a_reason_and_names_its_sizes() {
     let file = tiny();
     let small = options(GpuMode::Preferred).vram_budget(1 << 20);
-    let why = reason(small.decide(&file, || Ok(gpu(8 * GIB))).unwrap());
+    let why = reason(small.decide(&file, NATURAL, || Ok(gpu(8 * GIB))).unwrap());
     assert!(matches!(why, NoGpu::NothingFits { budget: 0x10_0000, .. }), "{why:?}");
     assert!(why.to_string().contains("ACME 7"), "{why}");
     let small = GpuOptions { mode: GpuMode::Required, ..small };
     assert!(matches!(
-        small.decide(&file, || Ok(gpu(8 * GIB))),
+        small.decide(&file, NATURAL, || Ok(gpu(8 * GIB))),
         Err(Error::GpuRequired(NoGpu::NothingFits { .. }))
     ));
     let none = options(GpuMode::Preferred).layers(0);
-    assert_eq!(reason(none.decide(&file, || panic!("asked")).unwrap()), NoGpu::NoLayers);
+    assert_eq!(reason(none.decide(&file, NATURAL, || panic!("asked")).unwrap()), NoGpu::NoLayers);
 }
 
 #[test]
@@ -150,49 +152,98 @@ fn an_index_beside_the_model_is_used_unless_it_cannot_be() {
 
     // Written after a load only, and only when that is asked for.
     let load = |options: &GpuOptions| {
-        options.load(&file, || Ok(gpu(4 * GIB)), |placement| Ok(placement.is_some())).unwrap()
+        options
+            .load(&file, NATURAL, || Ok(gpu(4 * GIB)), |placement| Ok(placement.is_some()))
+            .unwrap()
     };
     let (is_placed, GpuState::Used(_)) = load(&part) else { panic!("not used") };
     assert!(is_placed && !index.exists());
     let reset = part.clone().index(GpuIndex::Reset(None));
-    reset.decide(&file, || Ok(gpu(4 * GIB))).unwrap();
+    reset.decide(&file, NATURAL, || Ok(gpu(4 * GIB))).unwrap();
     assert!(!index.exists(), "a plan writes nothing");
     load(&reset);
     assert_eq!(state(&part), GpuIndexState::Used);
     assert_eq!(state(&part.clone().index(GpuIndex::Disabled)), GpuIndexState::None);
     assert_eq!(state(&part.clone().index(GpuIndex::File(index.clone()))), GpuIndexState::Used);
 
-    // Where it is broken, or too large for the budget, neurons are chosen anew: nobody named it.
+    // Where it is too large for the budget, neurons are chosen anew: nobody named it.
     let smaller = part.clone().vram_budget(all - 1_200_000);
-    assert_eq!(state(&smaller), GpuIndexState::None);
+    assert_eq!(state(&smaller), GpuIndexState::Unusable);
+    assert_eq!(placed(&smaller, &file, 4 * GIB).gpu_index(), Some(index.as_path()));
     let named = smaller.index(GpuIndex::File(index.clone()));
-    assert!(matches!(named.decide(&file, || Ok(gpu(4 * GIB))), Err(Error::Placement(_))));
+    assert!(matches!(named.decide(&file, NATURAL, || Ok(gpu(4 * GIB))), Err(Error::Placement(_))));
+    // Where it is broken, nobody knows what it was to be.
     std::fs::write(&index, "PWRI").unwrap();
-    assert_eq!(state(&part), GpuIndexState::None);
-    assert!(part.clone().index(GpuIndex::File(index)).decide(&file, || Ok(gpu(4 * GIB))).is_err());
+    for broken in [GpuIndex::Beside, GpuIndex::File(index.clone())] {
+        let options = part.clone().index(broken);
+        let error = options.decide(&file, NATURAL, || Ok(gpu(4 * GIB))).unwrap_err();
+        assert!(crate::report::chain(&error).contains("reset the GPU index"), "{error}");
+    }
+    assert_eq!(state(&reset), GpuIndexState::None);
+    load(&reset);
+    assert_eq!(state(&part), GpuIndexState::Used);
 
     let nowhere = part.index(GpuIndex::Reset(None));
-    assert!(nowhere.decide(&tiny(), || panic!("asked")).is_err(), "no file to write it beside");
+    assert!(
+        nowhere.decide(&tiny(), NATURAL, || panic!("asked")).is_err(),
+        "no file to write it beside"
+    );
 }
 
 #[test]
-fn an_index_of_another_model_is_stale_until_it_is_rewritten() {
+fn a_load_rebuilds_a_stale_index_and_no_other() {
     let (folder, file) = (tempfile::tempdir().unwrap(), tiny());
     let index = folder.path().join("x.gpuidx");
-    let spec = SyntheticSpec { seed: 2, ..SyntheticSpec::preset(Preset::Tiny) };
-    let other = GgufFile::from_bytes(&spec.generate_to_bytes().unwrap()).unwrap();
-    placed(&options(GpuMode::Preferred), &other, 4 * GIB).save_gpu_index(&index).unwrap();
     let named = options(GpuMode::Preferred).index(GpuIndex::File(index.clone()));
-    let load = |options: &GpuOptions| match options.load(&file, || Ok(gpu(4 * GIB)), |_| Ok(())) {
+    let find = || Ok(gpu(4 * GIB));
+    let load = || match named.load(&file, NATURAL, find, |_| Ok(())) {
         Ok(((), GpuState::Used(used))) => used.gpu_index,
         other => panic!("{other:?}"),
     };
-    for _ in 0..2 {
-        assert_eq!(load(&named), GpuIndexState::Stale, "nobody asked to rewrite it");
+    let bytes = || std::fs::read(&index).unwrap();
+    // The second has layers of another size: what it holds does not matter.
+    let small = SyntheticSpec::preset(Preset::Tiny);
+    let mut wide = small.clone();
+    wide.shape.hidden_dim *= 2;
+    for other in [SyntheticSpec { seed: 2, ..small }, wide] {
+        let other = GgufFile::from_bytes(&other.generate_to_bytes().unwrap()).unwrap();
+        placed(&options(GpuMode::Preferred), &other, 4 * GIB).save_gpu_index(&index).unwrap();
+        let before = bytes();
+        named.decide(&file, NATURAL, find).unwrap();
+        let failed = |_: Option<&Placement>| -> Result<(), Error> {
+            let source = failure(CoreErrorKind::Format, "broken");
+            Err(Error::Load { model: "tiny".to_owned(), source })
+        };
+        named.load(&file, NATURAL, find, failed).unwrap_err();
+        assert_eq!(bytes(), before, "only a load that succeeds writes");
+        assert_eq!(load(), GpuIndexState::Stale);
+        assert_eq!(load(), GpuIndexState::Used);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "written and renamed");
     }
-    let reset = named.clone().index(GpuIndex::Reset(Some(index)));
-    assert_eq!(load(&reset), GpuIndexState::None, "it is not even read");
-    assert_eq!(load(&named), GpuIndexState::Used);
+
+    // One of others says nothing of what it was made for.
+    let ours = bytes();
+    let foreign = without_fingerprints(&ours);
+    std::fs::write(&index, &foreign).unwrap();
+    assert_eq!(load(), GpuIndexState::Foreign);
+    assert_eq!(bytes(), foreign);
+    // A model is no index.
+    let model = SyntheticSpec::preset(Preset::Tiny).generate_to_bytes().unwrap();
+    std::fs::write(&index, &model).unwrap();
+    let error = named.load(&file, NATURAL, find, |_| Ok(())).unwrap_err();
+    assert!(crate::report::chain(&error).contains("no GPU index"), "{error}");
+    assert_eq!(bytes(), model);
+}
+
+/// A GPU index with its keys renamed that say what it was made for.
+fn without_fingerprints(index: &[u8]) -> Vec<u8> {
+    let (ours, other) = (b"powerinfer.fingerprint.", b"powerinfer.nothing.....");
+    let mut bytes = index.to_vec();
+    let found: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(ours)).collect();
+    for at in found {
+        bytes[at..at + ours.len()].copy_from_slice(other);
+    }
+    bytes
 }
 
 #[test]
@@ -209,10 +260,10 @@ fn statistics_choose_the_neurons() {
     let named = beside.clone().statistics(path);
     assert!(placed(&named, &tiny(), 4 * GIB).info().has_counts);
     let missing = beside.statistics(PathBuf::from("no/such/file"));
-    let error = missing.decide(&file, || Ok(gpu(4 * GIB))).unwrap_err();
+    let error = missing.decide(&file, NATURAL, || Ok(gpu(4 * GIB))).unwrap_err();
     assert!(matches!(error, Error::Statistics(_)), "{error}");
     assert_eq!(
-        reason(missing.decide(&file, no_gpu).unwrap()).core_kind(),
+        reason(missing.decide(&file, NATURAL, no_gpu).unwrap()).core_kind(),
         Some(CoreErrorKind::Device)
     );
 }
@@ -230,7 +281,7 @@ fn a_preferred_gpu_that_fails_in_the_load_leaves_all_to_the_processor() {
             if placement.is_some() { Err(error) } else { Ok(()) }
         }
     };
-    let with = |mode, kind| options(mode).load(&file, || Ok(gpu(4 * GIB)), load(kind));
+    let with = |mode, kind| options(mode).load(&file, NATURAL, || Ok(gpu(4 * GIB)), load(kind));
     let ((), state) = with(GpuMode::Preferred, CoreErrorKind::OutOfMemory).unwrap();
     assert_eq!(state, GpuState::NotUsed { reason: "lost".to_owned() });
     assert_eq!(calls.get(), 2);
@@ -249,11 +300,45 @@ fn the_strategy_auto_stays_with_the_processor() {
         let handle = ModelHandle::load(file.handle(), settings, placement, hooks);
         handle.map_err(|source| Error::Load { model: "tiny".to_owned(), source })
     };
-    let (_, state) = options(GpuMode::Preferred).load(&file, || Ok(gpu(4 * GIB)), load).unwrap();
+    let (_, state) =
+        options(GpuMode::Preferred).load(&file, Strategy::Auto, || Ok(gpu(4 * GIB)), load).unwrap();
     let GpuState::NotUsed { reason } = state else { panic!("{state:?}") };
     assert!(reason.contains("strategy auto"), "{reason}");
-    let error = options(GpuMode::Required).load(&file, || Ok(gpu(4 * GIB)), load).unwrap_err();
+    let error = options(GpuMode::Required)
+        .load(&file, Strategy::Auto, || Ok(gpu(4 * GIB)), load)
+        .unwrap_err();
     assert_eq!(error.core_kind(), Some(CoreErrorKind::Unsupported));
+}
+
+#[test]
+fn what_a_strategy_does_not_read_leaves_room_for_neurons() {
+    let file = tiny();
+    let all = placed(&options(GpuMode::Preferred), &file, 4 * GIB).info().device_bytes;
+    let part = options(GpuMode::Preferred).vram_budget(all - 1_200_000);
+    let with = |options: &GpuOptions, strategy| match options
+        .decide(&file, strategy, || Ok(gpu(4 * GIB)))
+        .unwrap()
+    {
+        Decision::Use(_, placement) => placement,
+        other => panic!("{other:?}"),
+    };
+    let natural = with(&part, NATURAL);
+    assert_eq!(natural.info().strategy, Strategy::Predictor);
+    for strategy in [Strategy::Exact, Strategy::Dense] {
+        let placement = with(&part, strategy);
+        assert_eq!(placement.info().strategy, strategy);
+        assert_eq!(on_device(&placement, Part::Predictor), (0, 0));
+        assert!(placement.info().n_neurons > natural.info().n_neurons, "{strategy}");
+        assert!(placement.info().device_bytes <= part.vram_budget.unwrap());
+        let dense = with(&part.clone().index(GpuIndex::Disabled), strategy);
+        assert_eq!(dense.info().n_neurons, 0, "the limit is that of the strategy");
+    }
+    // Loads plan for their own strategy: the core takes no other's plan.
+    let settings = ModelOptions::default().strategy(Strategy::Exact).settings();
+    let hooks = LoadHooks { log: &mut |_, _| {}, progress: &mut |_, _| true };
+    let error = ModelHandle::load(file.handle(), settings, Some(natural.handle()), hooks);
+    let error = error.unwrap_err();
+    assert!(error.message.contains("planned for the strategy predictor"), "{error}");
 }
 
 #[test]

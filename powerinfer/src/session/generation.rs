@@ -11,6 +11,7 @@ use super::token_detail::{Piece, TokenDetail};
 use crate::batch::{Batch, Token};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::monitor::GpuMonitor;
 use crate::report;
 use crate::text::{ChatMessage, ChatRequest, ChatTemplate};
 
@@ -251,7 +252,8 @@ impl Generation<'_> {
             return;
         }
         self.session.end_run();
-        let metrics = self.measure();
+        let monitor = GpuMonitor::read(&self.session.model.info().gpu);
+        let metrics = Metrics { monitor, ..self.measure() };
         report::generation(&self.session.identity, None, &metrics, outcome);
         self.metrics = Some(metrics);
     }

@@ -6,6 +6,7 @@ use super::stats::Stats;
 use crate::ffi;
 use crate::gpu::GpuState;
 use crate::metrics::Metrics;
+use crate::monitor::GpuMonitor;
 
 /// A clock with two phases: up to the first token, and after it.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ impl Meter {
         let decoded = decoded.filter(|decoded| decoded.n_tokens > 0);
         let moved = decoded.map(|d| (d.weight_bytes_read + d.kv_bytes_read) as f64);
         let on_device = decoded.filter(|decoded| decoded.device_bytes > 0);
+        let timed = on_device.filter(|decoded| !decoded.device_time.is_zero());
         let computed = counts.prompt.saturating_sub(counts.cached);
         Metrics {
             prompt_tokens: counts.prompt as u64,
@@ -79,11 +81,16 @@ impl Meter {
             bytes_per_token: decoded.zip(moved).map(|(d, moved)| moved / d.n_tokens as f64),
             gigabytes_per_second: moved.and_then(|moved| per_second(moved / 1e9, self.decode)),
             gpu: gpu.clone(),
+            monitor: GpuMonitor::Off, // asked once, at the end
             device_bytes: Some(stats.device_bytes).filter(|&bytes| bytes > 0),
             hot_hit_ratio: on_device.and_then(|d| d.hot_hit_ratio()),
             bus_bytes_per_token: on_device.map(|d| d.bus_bytes as f64 / d.n_tokens as f64),
             device_wait_seconds: on_device.map(|d| d.device_wait_time.as_secs_f64()),
             host_share_seconds: on_device.map(|d| d.host_share_time.as_secs_f64()),
+            device_seconds: timed.map(|d| d.device_time.as_secs_f64()),
+            device_share_seconds: timed.map(|d| d.device_share_time.as_secs_f64()),
+            overlap_seconds: timed.map(|d| d.overlap_time.as_secs_f64()),
+            overlap_share: timed.and_then(|d| d.overlap_share()),
         }
     }
 }
@@ -118,6 +125,37 @@ mod tests {
         assert_eq!(metrics.gigabytes_per_second, Some(2_000.0 / 1e9));
         assert_eq!(metrics.active_share, Some(0.1));
         assert_eq!((metrics.device_bytes, metrics.hot_hit_ratio), (None, None), "without a GPU");
+    }
+
+    #[test]
+    fn times_of_a_gpu_are_told_where_they_were_measured() {
+        let ms = Duration::from_millis;
+        let on_gpu = |n_tokens, device| Stats {
+            n_tokens,
+            device_bytes: 1,
+            host_share_time: ms(4 * n_tokens),
+            device_time: device,
+            device_share_time: device / 2,
+            overlap_time: device / 4,
+            ..Stats::default()
+        };
+        let finish = |device: Duration| {
+            let mut meter = Meter::new(Duration::ZERO);
+            meter.step(ms(1), true, &on_gpu(1, Duration::ZERO));
+            meter.step(ms(9), true, &on_gpu(2, device));
+            let counts = TokenCounts { prompt: 1, cached: 0, completion: 2 };
+            meter.finish(counts, &on_gpu(2, device), &GpuState::Off)
+        };
+        let metrics = finish(ms(8));
+        assert_eq!(
+            (metrics.host_share_seconds, metrics.device_seconds),
+            (Some(0.004), Some(0.008))
+        );
+        let shared = (metrics.device_share_seconds, metrics.overlap_seconds);
+        assert_eq!((shared, metrics.overlap_share), ((Some(0.004), Some(0.002)), Some(0.5)));
+        let metrics = finish(Duration::ZERO);
+        assert_eq!((metrics.device_seconds, metrics.overlap_share), (None, None));
+        assert!(metrics.host_share_seconds.is_some());
     }
 
     #[test]

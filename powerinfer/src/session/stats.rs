@@ -56,6 +56,13 @@ pub struct Stats {
     pub device_wait_time: Duration,
     /// Time that the processor took for its share of layers whose rest is on the GPU.
     pub host_share_time: Duration,
+    /// Time that the GPU computed or copied; 0 unless
+    /// [`time_device`](crate::SessionOptions::time_device) is on, like what follows.
+    pub device_time: Duration,
+    /// Of this: its own share of layers that the processor has a share of.
+    pub device_share_time: Duration,
+    /// Time that both computed their shares.
+    pub overlap_time: Duration,
 }
 
 /// Counters of one layer; the fields of `pi_layer_stats`.
@@ -96,6 +103,13 @@ impl Stats {
         ratio.filter(|_| self.device_bytes > 0)
     }
 
+    /// Of the shorter of both shares of layers, the part of the time in which both sides computed;
+    /// `None` where it was not measured, or no layer is shared.
+    pub fn overlap_share(&self) -> Option<f64> {
+        let shorter = self.host_share_time.min(self.device_share_time);
+        (!shorter.is_zero()).then(|| self.overlap_time.div_duration_f64(shorter))
+    }
+
     /// What was counted between `earlier` and now. Allocated sizes stay as they are.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -125,6 +139,9 @@ impl Stats {
             bus_bytes: n(self.bus_bytes, earlier.bus_bytes),
             device_wait_time: t(self.device_wait_time, earlier.device_wait_time),
             host_share_time: t(self.host_share_time, earlier.host_share_time),
+            device_time: t(self.device_time, earlier.device_time),
+            device_share_time: t(self.device_share_time, earlier.device_share_time),
+            overlap_time: t(self.overlap_time, earlier.overlap_time),
         }
     }
 }
@@ -167,6 +184,9 @@ impl From<RawStats> for Stats {
             bus_bytes: raw.bus_bytes,
             device_wait_time: Duration::from_nanos(raw.device_wait_ns),
             host_share_time: Duration::from_nanos(raw.host_share_ns),
+            device_time: Duration::from_nanos(raw.device_ns),
+            device_share_time: Duration::from_nanos(raw.device_share_ns),
+            overlap_time: Duration::from_nanos(raw.overlap_ns),
         }
     }
 }
@@ -204,6 +224,22 @@ mod tests {
         let then = Stats { device_bytes: 1, ..on_processor };
         let now = Stats { neurons_active: 16, device_neurons_active: 6, ..then };
         assert_eq!(now.since(&then).hot_hit_ratio(), Some(0.75));
+    }
+
+    #[test]
+    fn an_overlap_is_a_share_of_the_shorter_side() {
+        let ms = Duration::from_millis;
+        let then = Stats { host_share_time: ms(1), device_share_time: ms(1), ..Stats::default() };
+        assert_eq!(then.overlap_share(), Some(0.0));
+        let now = Stats {
+            host_share_time: ms(5),
+            device_share_time: ms(9),
+            overlap_time: ms(3),
+            ..Stats::default()
+        };
+        assert_eq!(now.since(&then).overlap_share(), Some(0.75));
+        let not_measured = Stats { host_share_time: ms(5), ..Stats::default() };
+        assert_eq!(not_measured.overlap_share(), None);
     }
 
     #[test]

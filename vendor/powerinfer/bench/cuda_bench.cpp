@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <numeric>
 #include <span>
 #include <string>
@@ -38,11 +39,12 @@ struct Effort {
     int n_passes;
     int n_positions[2];
     size_t n_steps;
+    int prompts[2]; // tokens
 };
 
 const Effort& effort() {
-    static constexpr Effort kFull = {size_t{1} << 30, 4, 20, {256, 4096}, 64};
-    static constexpr Effort kLittle = {size_t{1} << 20, 0, 2, {32, 288}, 2};
+    static constexpr Effort kFull = {size_t{1} << 30, 4, 20, {256, 4096}, 64, {256, 512}};
+    static constexpr Effort kLittle = {size_t{1} << 20, 0, 2, {32, 288}, 2, {40, 64}};
     static const bool is_emulated = std::string_view(list_devices().front().api) == "emulated";
     return is_emulated ? kLittle : kFull;
 }
@@ -61,32 +63,21 @@ Timing timing_of(std::vector<double> seconds) {
 // A pair of points in a stream, for the time between them.
 class Stopwatch {
 public:
-    explicit Stopwatch(Stream stream) : stream_(stream) {
-        cuda::check(cudaEventCreateWithFlags(&begin_, cudaEventDefault), "making an event");
-        cuda::check(cudaEventCreateWithFlags(&end_, cudaEventDefault), "making an event");
-    }
-    ~Stopwatch() {
-        static_cast<void>(cudaEventDestroy(begin_));
-        static_cast<void>(cudaEventDestroy(end_));
-    }
-    Stopwatch(const Stopwatch&) = delete;
-    Stopwatch& operator=(const Stopwatch&) = delete;
+    explicit Stopwatch(Stream stream) : stream_(stream) {}
 
     template <typename F>
     double seconds(F&& enqueue) {
-        cuda::check(cudaEventRecord(begin_, stream_), "timing");
+        begin_.record(stream_);
         enqueue();
-        cuda::check(cudaEventRecord(end_, stream_), "timing");
-        cuda::check(cudaEventSynchronize(end_), "timing");
-        float milliseconds = 0;
-        cuda::check(cudaEventElapsedTime(&milliseconds, begin_, end_), "timing");
-        return 1e-3 * static_cast<double>(milliseconds);
+        end_.record(stream_);
+        end_.wait();
+        return 1e-3 * end_.milliseconds_since(begin_);
     }
 
 private:
     Stream stream_;
-    cudaEvent_t begin_ = nullptr;
-    cudaEvent_t end_ = nullptr;
+    Event begin_{Event::Kind::timed};
+    Event end_{Event::Kind::timed};
 };
 
 // Elements in the device's memory.
@@ -166,6 +157,15 @@ public:
         cudaDeviceProp properties;
         cuda::check(cudaGetDeviceProperties(&properties, 0), "asking the device");
         rotated_bytes_ = effort().rotated_caches * properties.l2CacheSize;
+    }
+
+    // Products of a prompt: at once, and in steps that are short enough for the kernels of few
+    // tokens.
+    void run_prompt() {
+        for (const int n_step : {n_tokens_, kMaxTokens}) {
+            prompt_product(shape_.dim, shape_.dim, n_step);
+            prompt_product(shape_.hidden_dim, shape_.dim, n_step);
+        }
     }
 
     void run() {
@@ -257,12 +257,14 @@ private:
         DeviceMemory memory_;
     };
 
-    // Launched as a graph, as a step is: once with every copy, timed as a whole.
+    // Launched as a graph, as a step is: once with every copy, timed as a whole. `n_operations` are
+    // additions and multiplications of bytes, 0: not told.
     void measure(
         const std::string& what,
         double n_bytes,
         size_t n_copies,
-        const std::function<void(size_t)>& enqueue
+        const std::function<void(size_t)>& enqueue,
+        double n_operations = 0
     ) {
         for (size_t i = 0; i < n_copies; ++i) { // what a kernel does at its first launch
             enqueue(i);
@@ -292,7 +294,11 @@ private:
             1e6 * t.most,
             n_bytes / t.median / 1e9
         );
-        if (copy_speed > 0) {
+        if (n_operations > 0) {
+            std::printf(
+                " %10.0f tokens/s %8.2f TOPS", n_tokens_ / t.median, 1e-12 * n_operations / t.median
+            );
+        } else if (copy_speed > 0) {
             std::printf(" %5.1f %% of copy", 100 * n_bytes / t.median / copy_speed);
         }
         std::printf("\n");
@@ -310,6 +316,29 @@ private:
             const DeviceProduct one{w[i], out.data(), rows};
             multiply(stream_, activations(x_, cols), std::span(&one, 1));
         });
+    }
+
+    void prompt_product(int rows, int cols, int n_step) {
+        const Matrices w(*this, rows, cols);
+        const Array<float> out(at(n_tokens_) * at(rows));
+        const std::string what = "multiply " + std::to_string(rows) + " x " + std::to_string(cols) +
+                                 " by " + std::to_string(n_step);
+        // Of 16-bit activations: two products of bytes for each weight and token.
+        const double n_operations = 2.0 * 2.0 * rows * cols * n_tokens_;
+        const double n_bytes = w.bytes() * ceil_div(n_tokens_, n_step);
+        const auto enqueue = [&](size_t i) {
+            for (int first = 0; first < n_tokens_; first += n_step) {
+                const DeviceActivations x{
+                    x_.f32.data() + at(first) * at(cols),
+                    tokens_from(x_.packed(), first, cols),
+                    std::min(n_step, n_tokens_ - first),
+                    cols
+                };
+                const DeviceProduct one{w[i], out.data() + at(first) * at(rows), rows};
+                multiply(stream_, x, std::span(&one, 1));
+            }
+        };
+        measure(what, n_bytes, w.n(), enqueue, n_operations);
     }
 
     void predictor_hidden() {
@@ -500,6 +529,9 @@ void measure_kernels(const ModelShape& shape) {
     for (const int n_tokens : {1, 8}) {
         Kernels(shape, n_tokens).run();
     }
+    for (const int n_tokens : effort().prompts) {
+        Kernels(shape, n_tokens).run_prompt();
+    }
 }
 
 // ---- whole models ----
@@ -518,8 +550,8 @@ struct Step {
 // Tokens of no meaning, so that layers see ever new inputs.
 class Decoder {
 public:
-    explicit Decoder(const pi_model* model)
-        : context_(engine::context(model, kContext)), vocab_size_(engine::info(model).vocab_size) {}
+    explicit Decoder(const pi_model* model, const engine::Options& options = kContext)
+        : context_(engine::context(model, options)), vocab_size_(engine::info(model).vocab_size) {}
 
     Step step() {
         engine::Batch batch;
@@ -576,6 +608,41 @@ void print_steps(const std::vector<Step>& steps) {
     );
 }
 
+// Milliseconds of a step that the device computes, and at its share of layers that the host has a
+// share of; and of the shorter of both shares, the part in which both compute. In steps of their
+// own: the events cost time.
+void print_times(const pi_model* model) {
+    constexpr size_t kWarmUp = 2;
+    engine::Options options = kContext;
+    options.time_device = 1;
+    Decoder decoder(model, options);
+    for (size_t i = 0; i < kWarmUp; ++i) {
+        decoder.step();
+    }
+    const size_t n = std::min<size_t>(effort().n_steps, 8);
+    pi_stats sum{};
+    for (size_t i = 0; i < n; ++i) {
+        const pi_stats stats = decoder.step().stats;
+        sum.host_share_ns += stats.host_share_ns;
+        sum.device_ns += stats.device_ns;
+        sum.device_share_ns += stats.device_share_ns;
+        sum.overlap_ns += stats.overlap_ns;
+    }
+    const auto steps = static_cast<double>(n);
+    std::printf(
+        " %8.3f %8.3f",
+        1e-6 * static_cast<double>(sum.device_ns) / steps,
+        1e-6 * static_cast<double>(sum.device_share_ns) / steps
+    );
+    const uint64_t shorter = std::min(sum.host_share_ns, sum.device_share_ns);
+    if (shorter == 0) {
+        std::printf(" %6s", "-");
+    } else {
+        const auto both = static_cast<double>(sum.overlap_ns);
+        std::printf(" %6.1f", 100 * both / static_cast<double>(shorter));
+    }
+}
+
 // Returns whether the device's memory was enough.
 bool decode(const pi_file* file, pi_strategy strategy, const on_device::Budget* budget) {
     constexpr size_t kWarmUp = 2;
@@ -584,23 +651,29 @@ bool decode(const pi_file* file, pi_strategy strategy, const on_device::Budget* 
     const uint64_t before = free_bytes();
     engine::Placement placement;
     if (budget != nullptr) {
-        placement = on_device::place(file, *budget, kContext);
+        placement = on_device::place(file, *budget, kContext, strategy);
     }
     const engine::Model model = on_device::load(file, placement.get(), strategy);
-    Decoder decoder(model.get());
+    auto decoder = std::make_unique<Decoder>(model.get());
     for (size_t i = 0; i < kWarmUp; ++i) {
-        decoder.step();
+        decoder->step();
     }
     std::vector<Step> steps;
     double time = 0;
     while (steps.size() < effort().n_steps && (time < kSeconds || steps.size() < kLeast)) {
-        steps.push_back(decoder.step());
+        steps.push_back(decoder->step());
         time += steps.back().seconds;
     }
     const uint64_t after = free_bytes();
+    decoder.reset(); // the device's memory is for one context
     const uint64_t taken = before > after ? before - after : 0;
     const uint64_t planned = placement ? on_device::info(placement.get()).device_bytes : 0;
     print_steps(steps);
+    if (placement != nullptr) {
+        print_times(model.get());
+    } else {
+        std::printf(" %8s %8s %6s", "-", "-", "-");
+    }
     std::printf(
         " %9.1f %9.1f%s\n",
         static_cast<double>(planned) / kMiB,
@@ -613,7 +686,7 @@ bool decode(const pi_file* file, pi_strategy strategy, const on_device::Budget* 
 bool measure_model(const std::string& name, const std::string& path) {
     const engine::File file = engine::open_file(path);
     std::printf(
-        "%-6s %-9s %-20s %8s (%7s..%7s) %8s %8s %8s %8s %6s %6s %6s %9s %9s\n",
+        "%-6s %-9s %-20s %8s (%7s..%7s) %8s %8s %8s %8s %6s %6s %6s %8s %8s %6s %9s %9s\n",
         "model",
         "strategy",
         "on the device",
@@ -627,6 +700,9 @@ bool measure_model(const std::string& name, const std::string& path) {
         "cand %",
         "act %",
         "hot %",
+        "GPU ms",
+        "share ms",
+        "both %",
         "plan MiB",
         "used MiB"
     );

@@ -151,6 +151,7 @@ typedef struct {
     uint64_t free_bytes;
     const char* api; /* "cuda", "hip", or "emulated" in tests */
     char name[256];
+    char pci_bus_id[32]; /* "00000000:3b:00.0": domain, bus, device, function, as NVML wants it */
 } pi_device_info;
 
 /* What the driver says of a GPU. Models use number 0; CUDA_VISIBLE_DEVICES makes another one the
@@ -202,9 +203,9 @@ typedef struct {
     void* log_user;
     pi_progress_fn progress; /* may be NULL */
     void* progress_user;
-    /* What goes to the GPU, planned for this file and for contexts of the sizes it names: see
-     * pi_file_place. NULL: nothing, the processor computes all. The model may have one context at a
-     * time then. */
+    /* What goes to the GPU, planned for this file, this strategy and contexts of the sizes it
+     * names: see pi_file_place. NULL: nothing, the processor computes all. The model may have one
+     * context at a time then. */
     const pi_placement* placement;
 } pi_model_options;
 
@@ -321,9 +322,13 @@ typedef struct {
     const pi_layer_plan* layer_plans; /* (n_layers,) */
     uint32_t count_neurons; /* 1: keep pi_context_get_neuron_counts, 8 bytes a neuron and layer */
     /* With neurons on a GPU: after so many tokens those that fired most lately get the places of
-     * those that did not, up to 64 a layer; 0 (default): all stay where they were placed. Results
-     * change by the rounding of sums, at these points. */
+     * those that did not, up to 64 a layer; 0 (default): all stay where they were placed. They are
+     * copied beside the steps, and before a step those that are there take their places: results
+     * change by the rounding of sums, there, and which step it is depends on the bus. */
     uint32_t adapt_every;
+    uint32_t time_device; /* with a part of the model on a GPU, 1: keep pi_stats.device_ns and what
+                             follows it, for about 4 microseconds a layer and step; default 0 */
+    uint32_t reserved;
 } pi_context_options;
 
 /* One unit of work: n_tokens tokens, any mix of sequences. Tokens of one sequence stand in order,
@@ -369,6 +374,10 @@ typedef struct {
     uint64_t bus_bytes;             /* between host and GPU */
     uint64_t device_wait_ns;        /* that the host waited for the GPU */
     uint64_t host_share_ns;         /* that the host computed its share of layers on the GPU */
+    /* With pi_context_options.time_device, else 0. */
+    uint64_t device_ns;       /* that the GPU computed or copied */
+    uint64_t device_share_ns; /* of this: its own share of layers that the host has a share of */
+    uint64_t overlap_ns;      /* that both computed their shares */
 } pi_stats;
 
 typedef struct {
@@ -426,7 +435,8 @@ PI_API void pi_context_reset_stats(pi_context* context);
  *
  * What of a model goes to a device with little memory, planned in exact bytes before anything is
  * allocated. Needs neither a device nor the weights. Placed in this order, until the first that
- * does not fit: of each layer attention, norms and KV cache together; predictors; the output;
+ * does not fit: of each layer attention, norms and KV cache together; predictors, if the strategy
+ * reads them; the output;
  * groups of neurons, those with most activations first. A larger budget only adds to a plan, and no
  * plan is larger than its budget. */
 
@@ -449,6 +459,10 @@ typedef struct {
     double active_share;   /* of the neurons, for one token, without counts; default 0.1 */
     /* A GPU-index file (*.generated.gpuidx) that says which neurons; NULL: they are chosen. */
     const char* gpu_index;
+    /* That the model will be loaded with, and only that: `dense` and `exact` read no predictor, so
+     * that it gets no room. */
+    pi_strategy strategy;
+    uint32_t reserved;
 } pi_placement_options;
 
 /* What became of pi_placement_options.gpu_index. */
@@ -483,6 +497,8 @@ typedef struct {
     /* Of all activations, those of neurons on the device; without counts the share of the neurons,
      * as if all fired equally often. */
     double activation_share;
+    pi_strategy strategy; /* resolved: never PI_STRATEGY_DEFAULT */
+    uint32_t reserved;
 } pi_placement_info;
 
 typedef struct {

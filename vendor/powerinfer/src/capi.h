@@ -12,6 +12,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <optional>
 #include <type_traits>
 
 struct pi_file {
@@ -26,6 +27,7 @@ struct pi_model {
 struct pi_placement {
     powerinfer::Placement placement;
     powerinfer::ContextShape shape;               // that it was made for
+    powerinfer::Strategy strategy{};              // likewise
     powerinfer::GpuIndex index;                   // what would be written, but for the neurons
     pi_gpu_index_state state = PI_GPU_INDEX_NONE; // of the one that was given
 };
@@ -35,6 +37,9 @@ struct pi_context {
 };
 
 namespace powerinfer::capi {
+
+// Absent for the default. Throws Error(invalid_argument) for a number that is no strategy.
+std::optional<Strategy> given_strategy(pi_strategy strategy);
 
 // An error for the caller to free; never fails.
 pi_error* new_error(pi_error_kind kind, const char* message) noexcept;

@@ -30,6 +30,7 @@ pi_error* pi_context_new(const pi_model* model, const pi_context_options* given,
         wanted.count_neurons = options.count_neurons != 0;
         wanted.device = model->device;
         wanted.adapt_every = options.adapt_every;
+        wanted.time_device = options.time_device != 0;
         std::optional<Rates> rates;
         std::optional<std::vector<LayerPlan>> layer_plans;
         if (options.rates != nullptr) {
@@ -156,6 +157,9 @@ void pi_context_get_stats(const pi_context* context, pi_stats* out) {
     copy.bus_bytes = stats.bus_bytes;
     copy.device_wait_ns = stats.device_wait_ns;
     copy.host_share_ns = stats.host_share_ns;
+    copy.device_ns = stats.device_ns;
+    copy.device_share_ns = stats.device_share_ns;
+    copy.overlap_ns = stats.overlap_ns;
     write_out(out, copy);
 }
 

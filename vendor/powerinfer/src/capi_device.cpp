@@ -7,6 +7,16 @@
 using namespace powerinfer;
 using namespace powerinfer::capi;
 
+namespace {
+
+// As much as fits, terminated; `out` is zeroed.
+template <size_t kSize>
+void copy_text(char (&out)[kSize], const std::string& text) {
+    std::copy_n(text.data(), std::min(text.size(), kSize - 1), out);
+}
+
+} // namespace
+
 pi_error* pi_device_get_info(uint32_t index, pi_device_info* out) {
     return guarded([&] {
         require(out, "out");
@@ -24,8 +34,8 @@ pi_error* pi_device_get_info(uint32_t index, pi_device_info* out) {
         info.total_bytes = device.total_bytes;
         info.free_bytes = device.free_bytes;
         info.api = device.api;
-        const size_t n = std::min(device.name.size(), sizeof info.name - 1);
-        std::copy_n(device.name.data(), n, info.name);
+        copy_text(info.name, device.name);
+        copy_text(info.pci_bus_id, device.pci_bus_id);
         write_out(out, info);
     });
 }

@@ -12,17 +12,8 @@ using namespace powerinfer::capi;
 namespace {
 
 ModelOptions model_options(const pi_model_options& given) {
-    PI_CHECK(
-        given.strategy <= PI_STRATEGY_AUTO,
-        invalid_argument,
-        "strategy: want 0 to %u, got %u",
-        PI_STRATEGY_AUTO,
-        given.strategy
-    );
     ModelOptions options;
-    if (given.strategy != PI_STRATEGY_DEFAULT) {
-        options.strategy = static_cast<Strategy>(given.strategy);
-    }
+    options.strategy = given_strategy(given.strategy);
     if (!std::isnan(given.sparse_threshold)) {
         options.sparse_threshold = given.sparse_threshold;
     }
@@ -60,7 +51,32 @@ void check_placement(const pi_placement* placement, const GgufFile& file) {
     );
 }
 
+void check_strategy(const pi_placement* placement, Strategy strategy) {
+    PI_CHECK(
+        placement == nullptr || placement->strategy == strategy,
+        invalid_argument,
+        "placement: it was planned for the strategy %s, and the model is loaded with %s; plan for "
+        "that",
+        strategy_name(placement->strategy),
+        strategy_name(strategy)
+    );
+}
+
 } // namespace
+
+std::optional<Strategy> capi::given_strategy(pi_strategy strategy) {
+    PI_CHECK(
+        strategy <= PI_STRATEGY_AUTO,
+        invalid_argument,
+        "strategy: want 0 to %u, got %u",
+        PI_STRATEGY_AUTO,
+        strategy
+    );
+    if (strategy == PI_STRATEGY_DEFAULT) {
+        return std::nullopt;
+    }
+    return static_cast<Strategy>(strategy);
+}
 
 void pi_model_options_init(pi_model_options* options) {
     *options = {};
@@ -77,6 +93,7 @@ pi_error* pi_model_load(const pi_file* file, const pi_model_options* given, pi_m
         check_placement(options.placement, *file->gguf);
         auto weights = std::make_shared<Weights>(file->gguf, weight_options(options));
         auto model = std::make_shared<const Model>(weights, wanted);
+        check_strategy(options.placement, model->strategy());
         const LoadProgress progress = load_progress(options);
         weights->make_resident(model->layout(), progress, wanted.log);
         std::shared_ptr<DeviceModel> device;

@@ -45,23 +45,13 @@ PlacementOptions placement_options(const pi_placement_options& given, const Conf
     return options;
 }
 
-GpuIndex read_index(const char* path, const Config& config) {
-    const GgufFile file = GgufFile::open(path);
-    try {
-        return read_gpu_index(file, config.n_layers, config.hidden_dim);
-    } catch (const Error& error) {
-        throw Error(error.kind(), std::string(path) + ": " + error.what());
-    }
-}
-
 // Of our own files, whose neurons are those of a plan.
-void check_capacity(const GpuIndex& index, const ModelSizes& sizes, const char* path) {
+void check_capacity(const GpuIndex& index, const ModelSizes& sizes) {
     const uint64_t n_bytes = neuron_bytes(sizes, index.neurons);
     PI_CHECK(
         n_bytes <= index.vram_capacity,
         format,
-        "%s: GPU index: its neurons have %llu bytes, its split.vram_capacity is %llu",
-        path,
+        "GPU index: its neurons have %llu bytes, its split.vram_capacity is %llu",
         static_cast<unsigned long long>(n_bytes),
         static_cast<unsigned long long>(index.vram_capacity)
     );
@@ -78,19 +68,45 @@ ContextShape shape_of(const Model& model, const pi_placement_options& given) {
 
 // Of an index, unless it was made for something else.
 std::optional<Neurons> usable_neurons(
-    const char* path, const Config& config, const ModelSizes& sizes, pi_placement& result
+    const GgufFile& file, const Config& config, const ModelSizes& sizes, pi_placement& result
 ) {
-    GpuIndex index = read_index(path, config);
-    if (is_stale(index, *result.index.model, result.index.statistics)) {
+    if (is_stale(file, *result.index.model, result.index.statistics)) {
         result.state = PI_GPU_INDEX_STALE;
         return std::nullopt;
     }
+    GpuIndex index = read_gpu_index(file, config.n_layers, config.hidden_dim);
     result.state = index.model.has_value() ? PI_GPU_INDEX_USED : PI_GPU_INDEX_FOREIGN;
     if (result.state == PI_GPU_INDEX_USED) {
-        check_capacity(index, sizes, path);
+        check_capacity(index, sizes);
     }
     result.index.statistics = index.statistics; // where its neurons come from
     return std::move(index.neurons);
+}
+
+std::optional<Neurons> usable_neurons(
+    const char* path, const Config& config, const ModelSizes& sizes, pi_placement& result
+) {
+    const GgufFile file = GgufFile::open(path);
+    try {
+        return usable_neurons(file, config, sizes, result);
+    } catch (const Error& error) {
+        throw Error(error.kind(), std::string(path) + ": " + error.what());
+    }
+}
+
+// With memory to spare for what they compute in, models that are whole on the device take long
+// steps. Others do not: the host's share of a step is listed for a few tokens at a time.
+void lengthen_steps(
+    pi_placement& plan, const Model& model, const ModelSizes& sizes, const PlacementOptions& options
+) {
+    ContextShape shape = plan.shape;
+    shape.n_step = cuda::kLongStep;
+    const ModelSizes longer = model_sizes(model, shape);
+    const uint64_t left = options.vram_budget - plan.placement.device_bytes;
+    if (plan.placement.is_whole() && longer.reserve - sizes.reserve <= left) {
+        plan.shape = shape;
+        plan.placement = place(longer, options);
+    }
 }
 
 const LayerPlacement& layer_at(const pi_placement* handle, uint32_t layer) {
@@ -128,13 +144,16 @@ pi_error* pi_file_place(
         require(file, "file");
         require(out, "out");
         const pi_placement_options wanted = read_options(given, pi_placement_options_init);
+        ModelOptions planned;
+        planned.strategy = given_strategy(wanted.strategy);
         const Model model(
-            std::make_shared<Weights>(file->gguf, WeightOptions{.repack = Repack::never}), {}
+            std::make_shared<Weights>(file->gguf, WeightOptions{.repack = Repack::never}), planned
         );
         PlacementOptions options = placement_options(wanted, model.config());
 
         auto result = std::make_unique<pi_placement>();
         result->shape = shape_of(model, wanted);
+        result->strategy = model.strategy();
         const ModelSizes sizes = model_sizes(model, result->shape);
         GpuIndex& made = result->index;
         made.hidden_dim = sizes.hidden_dim;
@@ -148,6 +167,7 @@ pi_error* pi_file_place(
             options.neurons = neurons.has_value() ? &*neurons : nullptr;
         }
         result->placement = place(sizes, options);
+        lengthen_steps(*result, model, sizes, options);
         made.vram_capacity = result->placement.neuron_budget;
         *out = result.release();
     });
@@ -171,6 +191,7 @@ void pi_placement_get_info(const pi_placement* handle, pi_placement_info* out) {
     info.neuron_budget = placement.neuron_budget;
     info.n_neurons = placement.n_neurons;
     info.activation_share = placement.activation_share;
+    info.strategy = static_cast<pi_strategy>(handle->strategy);
     write_out(out, info);
 }
 

@@ -100,6 +100,11 @@ FfnPlan make_plan(const Model& model, const ContextOptions& options, int n_threa
 std::unique_ptr<DeviceContext> make_device_context(
     const Model& model, const ContextOptions& options
 ) {
+    PI_CHECK(
+        !options.time_device || options.device != nullptr,
+        invalid_argument,
+        "time_device: nothing of this model is on a GPU"
+    );
     if (options.device == nullptr) {
         return nullptr;
     }
@@ -109,7 +114,9 @@ std::unique_ptr<DeviceContext> make_device_context(
         "audit: what a predictor on a GPU misses is not counted; load the model without a GPU"
     );
     return options.device->make_context(
-        context_shape(model, options), checked_activation_bits(options.activation_bits)
+        context_shape(model, options),
+        checked_activation_bits(options.activation_bits),
+        options.time_device
     );
 }
 
@@ -304,6 +311,7 @@ void Context::decode(const Batch& batch) {
         reserve_outputs(batch);
         reserve();
         for (int begin = 0; begin < batch.tokens.n; begin += n_batch_) {
+            exchange_neurons();
             decode_chunk(batch, begin, std::min(n_batch_, batch.tokens.n - begin));
         }
     } catch (...) {
@@ -313,7 +321,7 @@ void Context::decode(const Batch& batch) {
         wanted_.clear();
         throw;
     }
-    if (device_ != nullptr && !stats_.layers.front().fired.empty()) {
+    if (device_ != nullptr && counts_neurons_) {
         device_->count_neurons(stats_.layers);
     }
     adapt(batch.tokens.n);
@@ -327,10 +335,25 @@ void Context::adapt(int n_tokens) {
         return;
     }
     n_unadapted_ = 0;
+    if (!counts_neurons_) { // else they are counted already
+        device_->count_neurons(stats_.layers);
+    }
     for (size_t i = 0; i < heat_.size(); ++i) {
         heat_[i].update(stats_.layers[i].fired);
-        const int n = device_->replace_neurons(static_cast<int>(i), heat_[i].values());
-        n_replaced_ += static_cast<uint64_t>(n);
+    }
+    n_waiting_ = heat_.size();
+}
+
+// Between two steps.
+void Context::exchange_neurons() {
+    if (adapt_every_ == 0) {
+        return;
+    }
+    n_replaced_ += static_cast<uint64_t>(device_->place_neurons(stats_));
+    if (n_waiting_ > 0 &&
+        device_->send_neurons(static_cast<int>(next_layer_), heat_[next_layer_].values())) {
+        next_layer_ = (next_layer_ + 1) % heat_.size();
+        --n_waiting_;
     }
 }
 

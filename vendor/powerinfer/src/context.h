@@ -30,6 +30,7 @@ struct ContextOptions {
     bool audit = false;
     bool count_neurons = false;
     uint32_t adapt_every = 0;     // tokens, with a device: see Context::adapt; 0: never
+    bool time_device = false;     // likewise: see Stats::device_ns
     const Rates* rates = nullptr; // both with `automatic`, and only then
     const std::vector<LayerPlan>* layer_plans = nullptr; // (n_layers,)
     std::shared_ptr<DeviceModel> device;                 // of the same model; nullptr: host only
@@ -90,8 +91,10 @@ private:
     void reserve_outputs(const Batch& batch);
     void decode_chunk(const Batch& batch, int begin, int n);
     void write_outputs(int begin, int n);
-    // Puts the neurons that fire most on the device, after every adapt_every tokens.
+    // Puts the neurons that fire most on the device: after every adapt_every tokens each layer gets
+    // its turn, one before each step.
     void adapt(int n_tokens);
+    void exchange_neurons();
 
     std::shared_ptr<const Model> model_;
     std::shared_ptr<DeviceModel> device_model_; // nullptr: host only
@@ -110,6 +113,8 @@ private:
     FfnPlan plan_;
     std::vector<Heat> heat_; // (layers on the device,), if they adapt
     int n_unadapted_ = 0;    // tokens
+    size_t n_waiting_ = 0;   // layers that are still to get their turn
+    size_t next_layer_ = 0;  // the first one
     uint64_t n_replaced_ = 0;
     mutable std::atomic<bool> cancelled_{false};
 

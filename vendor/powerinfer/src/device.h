@@ -20,6 +20,7 @@ struct DeviceInfo {
     const char* api = ""; // "cuda", "hip" or "emulated"
     uint64_t total_bytes = 0;
     uint64_t free_bytes = 0;
+    std::string pci_bus_id; // "00000000:3b:00.0": domain, bus, device, function
 };
 
 // All devices of this machine, at least one. Throws Error(device) that says why there is none.
@@ -42,12 +43,15 @@ public:
     ) = 0;
     virtual bool has_output() const noexcept = 0;
     virtual void write_outputs(const OutputRows& rows, Stats& stats) = 0;
-    // Adds what the device counted since the last call.
+    // Adds what the device counted since the last call. Between two steps, as the next two.
     virtual void count_neurons(std::vector<LayerStats>& layers) = 0;
-    // Gives hot neurons of the host the places of cold ones of the device, by heat (hidden_dim,) of
-    // one of its layers. Between two steps; results change by the rounding of sums. Returns how
-    // many.
-    virtual int replace_neurons(int layer, std::span<const float> heat) = 0;
+    // Begins to send hot neurons of the host, by heat (hidden_dim,), for the places of cold ones of
+    // one of its layers. Steps go on while they are copied. False: what was sent before is still on
+    // its way; ask again.
+    virtual bool send_neurons(int layer, std::span<const float> heat) = 0;
+    // Gives those that have arrived their places for the steps to come; it waits for none. Results
+    // change by the rounding of sums. `stats` counts neurons. Returns how many.
+    virtual int place_neurons(Stats& stats) = 0;
     // Allocated on the device.
     virtual uint64_t n_bytes() const noexcept = 0;
 };
@@ -60,10 +64,11 @@ public:
     virtual const DeviceInfo& info() const noexcept = 0;
     virtual const Placement& placement() const noexcept = 0;
     virtual uint64_t n_bytes() const noexcept = 0; // allocated on the device
-    // Throws Error(invalid_argument) for a shape larger than the planned one, and Error(device)
+    // One that is timed counts how long the device computes. Throws Error(invalid_argument) for a
+    // shape larger than the planned one, and Error(device)
     // while another context is there: the memory of one was planned.
     virtual std::unique_ptr<DeviceContext> make_context(
-        const ContextShape& shape, int activation_bits
+        const ContextShape& shape, int activation_bits, bool is_timed
     ) = 0;
 };
 

@@ -9,7 +9,8 @@
 
 namespace powerinfer {
 
-// Of the device: arrays in its memory. T = tokens of a step.
+// Of the device: arrays in its memory. T = tokens of a step, which is cut into spans of F = at most
+// kMaxTokens for what depends on lists of neurons or is large.
 struct DeviceScratch {
     int n_tokens = 0;           // T at most
     int n_pages = 0;            // of the KV cache
@@ -33,24 +34,27 @@ struct DeviceScratch {
     float* k = nullptr;               // (T, kv_dim)
     float* v = nullptr;               // (T, kv_dim)
     float* attended = nullptr;        // (T, dim)
-    float* attention_parts = nullptr; // attention_scratch
+    float* attention_parts = nullptr; // attention_scratch of F tokens
     cuda::Packed packed_attn{};       // (T, dim) input of the projections, then what was attended
 
     // Feed-forward.
     float* normed = nullptr;      // (T, dim)
-    float* rank = nullptr;        // (T, rank) hidden layer of the predictor
-    float* coef = nullptr;        // (T, hidden_dim)
-    float* down_parts = nullptr;  // (kDownParts, T, dim)
-    uint32_t* arrived = nullptr;  // (T * column tiles,) 0
+    float* rank = nullptr;        // (F, rank) hidden layer of the predictor, if one is used
+    float* coef = nullptr;        // (F, hidden_dim)
+    float* down_parts = nullptr;  // (kDownParts, F, dim)
+    uint32_t* arrived = nullptr;  // (F * column tiles,) 0
     cuda::Packed packed_normed{}; // (T, dim)
-    cuda::Packed packed_x{};      // (T, dim)
-    cuda::Packed packed_rank{};   // (T, rank)
-    cuda::Packed packed_coef{};   // (T, hidden_dim), where down has no rows of neurons
-    cuda::Selection selection{};  // of n_segments(.., hidden_dim)
+    cuda::Packed packed_x{};      // (T, dim) for the predictor
+    cuda::Packed packed_rank{};   // (F, rank)
+    cuda::Packed packed_coef{};   // (F, hidden_dim), where down has no rows of neurons
+    // By the predictor, of each span; of n_segments(.., hidden_dim).
+    cuda::Selection selections[cuda::kLongStep / cuda::kMaxTokens]{};
     uint32_t* counters = nullptr; // (n_layers, kLayerCounters) since they were read
     uint32_t* fired = nullptr;    // (n_layers, hidden_dim) likewise, by row
 
-    float* logits = nullptr; // (T, vocab_size)
+    float* logits = nullptr; // (F, vocab_size)
+
+    std::byte* arriving = nullptr; // (NeuronStaging::kSlots, slot_bytes) neurons
 
     // Carves all arrays; for what `model` is and contexts of `shape` are.
     static DeviceScratch carve(Carver& carver, const Model& model, const ContextShape& shape);

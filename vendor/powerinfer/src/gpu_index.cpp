@@ -253,14 +253,13 @@ GpuIndex read_gpu_index(const GgufFile& file, int n_layers, int hidden_dim) {
     return index;
 }
 
-bool is_stale(
-    const GpuIndex& index, uint64_t model, const std::optional<uint64_t>& statistics
-) noexcept {
-    if (!index.model.has_value()) {
+bool is_stale(const GgufFile& file, uint64_t model, const std::optional<uint64_t>& statistics) {
+    const std::optional<uint64_t> made_for = file.u64(kModelKey);
+    if (!made_for.has_value()) {
         return false; // of others: nothing to compare
     }
     // Without statistics at hand an index is what is left of them.
-    return *index.model != model || (statistics.has_value() && index.statistics != statistics);
+    return *made_for != model || (statistics.has_value() && file.u64(kStatisticsKey) != statistics);
 }
 
 } // namespace powerinfer

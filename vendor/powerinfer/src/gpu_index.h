@@ -30,9 +30,8 @@ void save_gpu_index(const std::string& path, const GpuIndex& index);
 // of another kind, or is for a model with other numbers of layers or neurons.
 GpuIndex read_gpu_index(const GgufFile& file, int n_layers, int hidden_dim);
 
-// Of what the index would be used for; `statistics` is absent where there are none.
-bool is_stale(
-    const GpuIndex& index, uint64_t model, const std::optional<uint64_t>& statistics
-) noexcept;
+// Whether the file says that it was made for something else; what it holds is not looked at.
+// `statistics` is absent where there are none.
+bool is_stale(const GgufFile& file, uint64_t model, const std::optional<uint64_t>& statistics);
 
 } // namespace powerinfer

@@ -201,6 +201,19 @@ Strategy resolve_strategy(const Config& config, bool has_predictor, const ModelO
     return *options.strategy;
 }
 
+void check_vocabulary(const GgufFile& file, int vocab_size) {
+    const MetaValue* tokens = file.find("tokenizer.ggml.tokens");
+    PI_CHECK(
+        tokens == nullptr || tokens->n == static_cast<uint64_t>(vocab_size),
+        format,
+        "tensor token_embd.weight has %d rows, the vocabulary %llu tokens",
+        vocab_size,
+        static_cast<unsigned long long>(tokens == nullptr ? 0 : tokens->n)
+    );
+}
+
+} // namespace
+
 const char* strategy_name(Strategy strategy) noexcept {
     switch (strategy) {
     case Strategy::dense:
@@ -214,19 +227,6 @@ const char* strategy_name(Strategy strategy) noexcept {
     }
     return "auto";
 }
-
-void check_vocabulary(const GgufFile& file, int vocab_size) {
-    const MetaValue* tokens = file.find("tokenizer.ggml.tokens");
-    PI_CHECK(
-        tokens == nullptr || tokens->n == static_cast<uint64_t>(vocab_size),
-        format,
-        "tensor token_embd.weight has %d rows, the vocabulary %llu tokens",
-        vocab_size,
-        static_cast<unsigned long long>(tokens == nullptr ? 0 : tokens->n)
-    );
-}
-
-} // namespace
 
 Model::Model(std::shared_ptr<const Weights> weights, const ModelOptions& options)
     : weights_(std::move(weights)), config_(read_config(weights_->file())) {

@@ -18,6 +18,9 @@ namespace powerinfer {
 // Same numbers as PI_STRATEGY_*, without the default; `automatic` is PI_STRATEGY_AUTO.
 enum class Strategy : uint32_t { dense = 1, exact = 2, predictor = 3, automatic = 4 };
 
+// As it is written: "dense", ..., "auto".
+const char* strategy_name(Strategy strategy) noexcept;
+
 // A weight matrix: row-major, unless it says otherwise.
 struct Matrix {
     const std::byte* data = nullptr; // nullptr: the model has no such matrix
@@ -107,7 +110,8 @@ public:
     const NormWeights& output_norm() const noexcept { return output_norm_; }
     const Matrix& output() const noexcept { return output_; } // (vocab_size, dim)
     const Layer& layer(int i) const noexcept { return layers_[static_cast<size_t>(i)]; }
-    int max_predictor_rank() const noexcept { return max_rank_; }
+    // Of the layers that may use their predictor, else 0.
+    int max_predictor_rank() const noexcept { return may_predict() ? max_rank_ : 0; }
     uint64_t weight_bytes() const noexcept { return weight_bytes_; }
     uint64_t ffn_bytes() const noexcept { return ffn_bytes_; }
     uint64_t predictor_bytes() const noexcept { return predictor_bytes_; }

@@ -28,7 +28,9 @@ uint64_t norm_bytes(const NormWeights& norm, int dim) noexcept {
     return vector_bytes(norm.weight, dim) + vector_bytes(norm.bias, dim);
 }
 
-LayerSizes layer_sizes(const Layer& layer, const Config& config) {
+LayerSizes layer_sizes(const Model& model, int index) {
+    const Layer& layer = model.layer(index);
+    const Config& config = model.config();
     const int dim = config.dim;
     LayerSizes sizes;
     sizes.attention = norm_bytes(layer.attn_norm, dim) + norm_bytes(layer.attn_norm_2, dim) +
@@ -37,7 +39,7 @@ LayerSizes layer_sizes(const Layer& layer, const Config& config) {
                       vector_bytes(layer.k_bias, config.kv_dim) +
                       vector_bytes(layer.v_bias, config.kv_dim) + vector_bytes(layer.o_bias, dim);
     sizes.ffn_norm = norm_bytes(layer.ffn_norm, dim) + vector_bytes(layer.down_bias, dim);
-    sizes.predictor = layer.fc1.n_bytes() + layer.fc2.n_bytes();
+    sizes.predictor = model.may_predict() ? layer.fc1.n_bytes() + layer.fc2.n_bytes() : 0;
     const uint64_t up = layer.up.n_bytes() + vector_bytes(layer.up_bias, config.hidden_dim);
     const uint64_t down = layer.down.n_bytes() + layer.down_t.n_bytes();
     sizes.tested = config.family->is_gated ? layer.gate.n_bytes() : up;
@@ -60,23 +62,25 @@ ModelSizes model_sizes(const Model& model, const ContextShape& context) {
         KvCache::layer_bytes(context.kv_type, config.kv_dim, context.n_ctx, context.n_sequences);
     const auto n_layers = static_cast<uint64_t>(config.n_layers);
     const uint64_t slack = (n_layers + 1) * kMaxArrays * Carver::kAlignment + kPages;
-    // The number of each row's neuron.
-    const uint64_t lists = n_layers * static_cast<uint64_t>(config.hidden_dim) * sizeof(int32_t);
+    // The number of the neuron of each of a predictor's rows.
+    const uint64_t lists =
+        model.may_predict() ? n_layers * static_cast<uint64_t>(config.hidden_dim) * sizeof(int32_t)
+                            : 0;
     Carver scratch;
     DeviceScratch::carve(scratch, model, context);
 
     ModelSizes sizes;
     sizes.hidden_dim = config.hidden_dim;
     sizes.has_neuron_rows = config.is_sparse;
-    sizes.has_predictor = model.has_predictor();
-    sizes.has_zeros = config.has_zeros();
+    sizes.has_predictor = model.may_predict();
+    sizes.has_zeros = config.has_zeros() && model.strategy() != Strategy::dense;
     sizes.embedding = embedding.n_bytes() + positions.n_bytes();
     sizes.embedding_row = embedding.n_row_bytes();
     sizes.embedding_row += positions.data == nullptr ? 0 : positions.n_row_bytes();
     sizes.output = norm_bytes(model.output_norm(), config.dim) + output.n_bytes();
     sizes.reserve = device_overhead() + slack + lists + scratch.used();
     for (int i = 0; i < config.n_layers; ++i) {
-        LayerSizes layer = layer_sizes(model.layer(i), config);
+        LayerSizes layer = layer_sizes(model, i);
         layer.kv_cache = kv_cache;
         sizes.layers.push_back(layer);
     }

@@ -328,6 +328,12 @@ void sum_parts(const ModelSizes& sizes, Placement& out) {
 
 } // namespace
 
+bool Placement::is_whole() const noexcept {
+    return std::all_of(parts.begin(), parts.end(), [&](const PartPlacement& part) {
+        return &part == &this->part(Part::embedding) || part.device_bytes == part.n_bytes;
+    });
+}
+
 int natural_group(const ModelSizes& sizes) noexcept {
     if (!sizes.has_neuron_rows) {
         return sizes.hidden_dim;

@@ -70,6 +70,8 @@ struct Placement {
     const PartPlacement& part(Part which) const noexcept {
         return parts[static_cast<size_t>(which)];
     }
+    // Whether the host computes nothing but embeddings.
+    bool is_whole() const noexcept;
 };
 
 // Throws Error(invalid_argument) for options that do not fit the model, or for given neurons that

@@ -31,6 +31,9 @@ struct Stats {
     uint64_t bus_bytes = 0;         // between host and device
     uint64_t device_wait_ns = 0;    // that the host waited for the device
     uint64_t host_share_ns = 0;     // that it computed its share of layers on a device
+    uint64_t device_ns = 0;         // that the device computed, if that is measured
+    uint64_t device_share_ns = 0;   // of this: its share of layers that the host has a share of
+    uint64_t overlap_ns = 0;        // that both computed their shares
     uint64_t audit_active = 0;
     uint64_t audit_missed = 0;
     std::vector<LayerStats> layers; // (n_layers,)

@@ -26,7 +26,8 @@ void run_case(const Case& test) {
         if (kIsSanitized && !is_shared) {
             continue;
         }
-        const engine::Placement placement = on_device::place(file.get(), budget, {.n_ctx = 64});
+        const engine::Placement placement =
+            on_device::place(file.get(), budget, {.n_ctx = 64}, test.strategy());
         const engine::Model model = on_device::load(file.get(), placement.get(), test.strategy());
         const std::vector<float> logits = batch(model.get(), test);
         const double distance = engine::distance(logits, test.reference);

@@ -1,7 +1,9 @@
 // Products on the device against the scalar table of the CPU.
 #include "check.h"
 #include "cuda_cases.h"
+#include "sanitized.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <span>
@@ -162,6 +164,117 @@ void a_token_has_the_same_bits_alone_and_in_any_batch() {
     }
 }
 
+// Under a sanitizer, where everything takes long, only types that differ in what is added.
+bool is_left_out(DType type) {
+    return kIsSanitized && type != DType::f16 && type != DType::q4_0 && type != DType::q4_k &&
+           type != DType::q6_k;
+}
+
+// Tokens [first, first + n) of `all`.
+Inputs some_of(const Inputs& all, int first, int n) {
+    const auto begin = all.f32.begin() + ptrdiff_t{first} * all.dim;
+    return make_inputs({begin, begin + ptrdiff_t{n} * all.dim}, n, all.dim, all.bits);
+}
+
+// What steps of few tokens give, the first of n_first.
+std::vector<float> in_pieces(const Weights& w, const Inputs& all, int n_first) {
+    std::vector<float> joined;
+    for (int first = 0, n = n_first; first < all.n_tokens; first += n, n = 32) {
+        n = std::min(n, all.n_tokens - first);
+        Tokens x(some_of(all, first, n));
+        const device::vector<float> out = product(w, x);
+        joined.insert(joined.end(), out.begin(), out.end());
+    }
+    return joined;
+}
+
+void check_any_cut(const Matrix& m, const Inputs& all) {
+    const Weights w(m);
+    Tokens x(all);
+    const device::vector<float> out = product(w, x);
+    CHECK_MSG(
+        same_bits({out.data(), out.size()}, in_pieces(w, all, 5)),
+        "%s, %d x %d, %d tokens of %d bits",
+        name_of(m.type),
+        m.n_rows,
+        m.dim,
+        all.n_tokens,
+        all.bits
+    );
+}
+
+// Lengths of rows around what is staged together, and around a round of all lanes.
+std::vector<int> chunk_counts(DType type) {
+    if (powerinfer::dtype_info(type).block_elements == 256) {
+        return {8, 24, 32, 40, 72};
+    }
+    return {1, 2, 4, 5, 7, 28, 31, 32, 33, 36, 63, 64, 67};
+}
+
+void tokens_have_the_same_bits_however_they_are_cut() {
+    Random random(10);
+    for (const DType type : powerinfer::kWeightTypes) {
+        if (is_left_out(type)) {
+            continue;
+        }
+        for (const int n_chunks : chunk_counts(type)) {
+            const Matrix m = random_matrix(type, 1 + n_chunks, 32 * n_chunks, random);
+            check_any_cut(m, random_inputs(33 + n_chunks % 3 * 16, m.dim, random));
+        }
+        const int dim = sizes_of(type)[1];
+        for (const int n_rows : {63, 64, 65, 130}) {
+            const Matrix m = random_matrix(type, n_rows, dim, random);
+            for (const int n_tokens : {33, 64, 65}) {
+                check_any_cut(m, random_inputs(n_tokens, dim, random, n_tokens == 64 ? 8 : 16));
+            }
+        }
+        check_any_cut(random_matrix(type, 70, dim, random), random_inputs(200, dim, random));
+    }
+}
+
+void many_tokens_are_those_of_the_cpu() {
+    Random random(11);
+    for (const DType type : powerinfer::kWeightTypes) {
+        if (is_left_out(type)) {
+            continue;
+        }
+        const int dim = sizes_of(type).back();
+        const Matrix m = random_matrix(type, 67, dim, random);
+        Inputs in = random_inputs(45, dim, random);
+        Tokens x(in);
+        compare(m, in, product(Weights(m), x));
+        for (int round = 0; round < 6; ++round) {
+            const Matrix extreme = extreme_matrix(type, 3, dim, random);
+            std::vector<float> values(40 * static_cast<size_t>(dim), -1.0f);
+            for (size_t j = 0; j < values.size(); ++j) {
+                values[j] = round % 2 == 0 || j % 3 == 0 ? -1.0f : 1.0f;
+            }
+            Inputs large = make_inputs(values, 40, dim, round < 3 ? 16 : 8);
+            Tokens tokens(large);
+            compare(extreme, large, product(Weights(extreme), tokens));
+            check_any_cut(extreme, large);
+        }
+    }
+}
+
+void many_tokens_have_the_same_bits_in_any_order() {
+    Random random(12);
+    for (const DType type : powerinfer::kWeightTypes) {
+        if (is_left_out(type)) {
+            continue;
+        }
+        const int dim = powerinfer::dtype_info(type).block_elements == 256 ? 1280 : 1056;
+        const Matrix m = random_matrix(type, 70, dim, random);
+        const Inputs all = random_inputs(40, dim, random);
+        const std::vector<float> want = in_pieces(Weights(m), all, 32);
+        device::in_all_orders([&] {
+            Tokens x(all);
+            const device::vector<float> out = product(Weights(m), x);
+            CHECK_MSG(same_bits({out.data(), out.size()}, want), "%s", name_of(type));
+        });
+    }
+}
+
 void a_row_has_the_same_bits_in_small_and_large_matrices() {
     Random random(7);
     for (const DType type : powerinfer::kWeightTypes) {
@@ -205,7 +318,7 @@ void groups_do_what_their_products_do() {
     };
     const int n_rows[] = {37, 4, 18};
     for (const std::vector<DType>& types : groups) {
-        for (const int n_tokens : {1, 3, 10}) {
+        for (const int n_tokens : {1, 3, 10, 40}) {
             Inputs in = random_inputs(n_tokens, kDim, random);
             Tokens x(in);
             std::vector<std::unique_ptr<Weights>> weights;
@@ -273,6 +386,9 @@ int main() {
     CHECK_RUN(long_rows_are_summed_whole);
     CHECK_RUN(extreme_weights_do_not_overflow);
     CHECK_RUN(a_token_has_the_same_bits_alone_and_in_any_batch);
+    CHECK_RUN(tokens_have_the_same_bits_however_they_are_cut);
+    CHECK_RUN(many_tokens_are_those_of_the_cpu);
+    CHECK_RUN(many_tokens_have_the_same_bits_in_any_order);
     CHECK_RUN(a_row_has_the_same_bits_in_small_and_large_matrices);
     CHECK_RUN(groups_do_what_their_products_do);
     CHECK_RUN(more_than_three_products_are_refused);

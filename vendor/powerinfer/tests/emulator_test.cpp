@@ -1,7 +1,7 @@
-// The emulator of the device: threads, blocks and warps, their order and their mistakes, and the
-// functions that kernels call.
+// The emulator of the device: threads, blocks and warps, and their order.
 #include "check.h"
 #include "cuda/runtime.h"
+#include "test_device.h"
 #include "twin.h"
 
 #include <algorithm>
@@ -19,24 +19,9 @@ using namespace powerinfer::cuda;
 
 constexpr int kThreads = 256;
 
-template <typename F>
-void in_all_orders(F&& test) {
-    const emu::Config before = emu::config();
-    for (const auto order : {emu::Order::Forward, emu::Order::Reverse, emu::Order::Shuffle}) {
-        for (const unsigned threads : {1u, 2u}) {
-            emu::config().order = order;
-            emu::config().threads = threads;
-            test();
-        }
-    }
-    emu::config() = before;
-}
-
 void wait() {
     cuda::check(cudaDeviceSynchronize(), "waiting");
 }
-
-// ---- results ----
 
 // out[block] is the sum of the block's share.
 template <bool kHasBarrier>
@@ -89,7 +74,7 @@ void sums_are_the_same_in_all_orders() {
             wanted += static_cast<double>(value);
         }
         const std::vector<float> first = sums<true>(x, 7);
-        in_all_orders([&] {
+        device::in_all_orders([&] {
             const std::vector<float> out = sums<true>(x, 7);
             double total = 0;
             for (const float sum : out) {
@@ -105,7 +90,7 @@ void a_lost_barrier_shows_in_another_order() {
 #if !defined(EMU_TSAN) // which would report it
     const std::vector<float> x(kThreads, 1.0f);
     bool differs = false;
-    in_all_orders([&] { differs = differs || sums<false>(x, 1) != sums<true>(x, 1); });
+    device::in_all_orders([&] { differs = differs || sums<false>(x, 1) != sums<true>(x, 1); });
     CHECK(differs);
 #endif
 }
@@ -190,7 +175,7 @@ __global__ void place_kernel(int* out) {
 }
 
 void every_thread_runs_once() {
-    in_all_orders([] {
+    device::in_all_orders([] {
         std::vector<int> out(2 * 3 * 4 * 5 * 6 * 7);
         PI_LAUNCH((place_kernel), dim3(2, 3, 4), dim3(5, 6, 7), 0, nullptr)(out.data());
         wait();
@@ -224,7 +209,7 @@ __global__ void vote_kernel(Votes* out, int n) {
 
 void votes_count_those_who_agree() {
     for (const int n : {0, 1, 40, 64}) {
-        in_all_orders([&] {
+        device::in_all_orders([&] {
             std::vector<Votes> out(64);
             PI_LAUNCH((vote_kernel), 1, 64, 0, nullptr)(out.data(), n);
             wait();
@@ -258,7 +243,7 @@ __global__ void shuffle_kernel(int* out) {
 }
 
 void shuffles_read_the_lane_they_name() {
-    in_all_orders([] {
+    device::in_all_orders([] {
         std::vector<int> out(5 * 32);
         PI_LAUNCH((shuffle_kernel), 1, 32, 0, nullptr)(out.data());
         wait();
@@ -282,7 +267,7 @@ __global__ void exchange_kernel(int* out) {
 }
 
 void a_warp_sees_what_its_lanes_wrote() {
-    in_all_orders([] {
+    device::in_all_orders([] {
         std::vector<int> out(2 * kWarp);
         PI_LAUNCH((exchange_kernel), 1, 2 * kWarp, 0, nullptr)(out.data());
         wait();
@@ -308,191 +293,12 @@ __global__ void atomic_kernel(int* out) {
 }
 
 void atomics_lose_nothing() {
-    in_all_orders([] {
+    device::in_all_orders([] {
         std::vector<int> out = {0, 0, 0, 0, 0, -1, 0};
         PI_LAUNCH((atomic_kernel), 9, 64, 0, nullptr)(out.data());
         wait();
         CHECK(out == std::vector<int>({576, -1152, 575, -575, 0x3fffffff, -0x40000000, 576}));
     });
-}
-
-// ---- mistakes ----
-
-__global__ void return_before_barrier_kernel() {
-    if (threadIdx.x >= 40) {
-        return;
-    }
-    __syncthreads();
-}
-
-__global__ void full_mask_after_return_kernel() {
-    if (threadIdx.x < 40) {
-        __syncwarp();
-    }
-}
-
-__global__ void barrier_beside_shuffle_kernel() {
-    if (threadIdx.x < 16) {
-        __shfl_xor_sync(~0u, 1, 1);
-    } else {
-        __syncthreads();
-    }
-}
-
-__global__ void vote_beside_shuffle_kernel() {
-    if (threadIdx.x < 16) {
-        __shfl_xor_sync(~0u, 1, 1);
-    } else {
-        __ballot_sync(~0u, 1);
-    }
-}
-
-__global__ void foreign_mask_kernel() {
-    __shfl_xor_sync(threadIdx.x < 16 ? 0xffffu : 0xffu, 1, 1);
-}
-
-__global__ void full_mask_in_short_warp_kernel() {
-    __shfl_xor_sync(~0u, 1, 1);
-}
-
-__global__ void source_outside_mask_kernel() {
-    if (threadIdx.x < 16) {
-        __shfl_sync(0xffffu, 1, 20);
-    }
-}
-
-__global__ void nothing_kernel() {}
-
-template <typename Kernel>
-std::string error_of(Kernel kernel, dim3 grid, dim3 block, size_t shared_bytes = 0) {
-    PI_LAUNCH((kernel), grid, block, shared_bytes, nullptr)();
-    return emu::take_error();
-}
-
-bool has(const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos;
-}
-
-void mistakes_are_reported() {
-    in_all_orders([] {
-        const std::string barrier = error_of(return_before_barrier_kernel, 3, 64);
-        CHECK_MSG(has(barrier, "40 wait at __syncthreads"), "%s", barrier.c_str());
-        CHECK_MSG(has(barrier, "24 returned"), "%s", barrier.c_str());
-        CHECK_MSG(has(barrier, "[block "), "%s", barrier.c_str());
-        const std::string gone = error_of(full_mask_after_return_kernel, 1, 64);
-        // Who asks before the others have returned waits for ever.
-        CHECK_MSG(has(gone, "has returned") || has(gone, "deadlock"), "%s", gone.c_str());
-        const std::string beside = error_of(barrier_beside_shuffle_kernel, 1, 32);
-        CHECK_MSG(has(beside, "16 wait at __syncthreads, 16 at"), "%s", beside.c_str());
-        const std::string vote = error_of(vote_beside_shuffle_kernel, 1, 32);
-        CHECK_MSG(has(vote, "32 at a warp-collective"), "%s", vote.c_str());
-        const std::string foreign = error_of(foreign_mask_kernel, 1, 32);
-        CHECK_MSG(has(foreign, "not in its own mask"), "%s", foreign.c_str());
-        const std::string shorter = error_of(full_mask_in_short_warp_kernel, 1, 20);
-        CHECK_MSG(has(shorter, "past the block's end"), "%s", shorter.c_str());
-        const std::string source = error_of(source_outside_mask_kernel, 1, 32);
-        CHECK_MSG(has(source, "outside the mask"), "%s", source.c_str());
-        // And the next one works.
-        CHECK_EQ(error_of(nothing_kernel, 3, 64), "");
-        CHECK(sums<true>({1, 2, 3}, 1) == std::vector<float>{6});
-    });
-}
-
-void impossible_launches_are_refused() {
-    const char* const configuration = "invalid configuration argument: a grid of ";
-    CHECK(has(error_of(nothing_kernel, 1, 1025), configuration));
-    CHECK(has(error_of(nothing_kernel, 1, dim3(1, 1, 65)), configuration));
-    CHECK(has(error_of(nothing_kernel, 1, 0), configuration));
-    CHECK(has(error_of(nothing_kernel, 0, 1), configuration));
-    CHECK(has(error_of(nothing_kernel, dim3(1, 65536), 1), configuration));
-    CHECK_EQ(error_of(nothing_kernel, 1, 1024), "");
-    PI_LAUNCH((nothing_kernel), 0, 1, 0, nullptr)();
-    CHECK_ERROR(device, "nothing: invalid configuration", check_launch("nothing"));
-    CHECK_EQ(emu::take_error(), "");
-
-    constexpr size_t kKiB = 1024;
-    CHECK_EQ(error_of(nothing_kernel, 1, 1, 48 * kKiB), "");
-    CHECK(has(error_of(nothing_kernel, 1, 1, 48 * kKiB + 1), "may have 49152"));
-    const auto allow = [](size_t n_bytes) {
-        return cudaFuncSetAttribute(
-            nothing_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(n_bytes)
-        );
-    };
-    CHECK_EQ(allow(100 * kKiB), cudaSuccess);
-    CHECK_EQ(error_of(nothing_kernel, 1, 1, 100 * kKiB), "");
-    CHECK_EQ(allow(emu::config().shared_memory + 1), cudaErrorInvalidValue);
-    CHECK(!emu::take_error().empty());
-}
-
-// ---- functions ----
-
-bool is_nan(uint16_t half) {
-    return (half & 0x7fff) > 0x7c00;
-}
-
-double value_of(uint16_t half) {
-    const uint8_t bytes[2] = {static_cast<uint8_t>(half), static_cast<uint8_t>(half >> 8)};
-    return twin::half(bytes);
-}
-
-void halves_are_converted_as_the_standard_says() {
-    int wrong = 0;
-    for (int i = 0; i < 65536; ++i) {
-        const auto bits = static_cast<uint16_t>(i);
-        const float value = __half2float(__ushort_as_half(bits));
-        const uint16_t back = __half_as_ushort(__float2half(value));
-        if (is_nan(bits)) {
-            wrong += !std::isnan(value) || !is_nan(back);
-            continue;
-        }
-        wrong += static_cast<double>(value) != value_of(bits) || back != bits;
-        // Up to the next one: the middle goes to the even one, all else to the nearer one.
-        if ((bits & 0x7fff) >= 0x7bff) {
-            continue;
-        }
-        const auto next = static_cast<uint16_t>(bits + 1);
-        const auto middle = static_cast<float>((value_of(bits) + value_of(next)) / 2);
-        const float away = std::copysign(std::numeric_limits<float>::infinity(), value);
-        wrong += __half_as_ushort(__float2half_rn(middle)) != (bits % 2 == 0 ? bits : next);
-        wrong += __half_as_ushort(__float2half_rn(std::nextafter(middle, away))) != next;
-        wrong += __half_as_ushort(__float2half_rn(std::nextafter(middle, -away))) != bits;
-    }
-    CHECK_EQ(wrong, 0);
-    CHECK_EQ(__half_as_ushort(__float2half(65519.99f)), 0x7bff);
-    CHECK_EQ(__half_as_ushort(__float2half(-65520.0f)), 0xfc00);
-}
-
-void bfloats_are_rounded_to_nearest_even() {
-    const auto bits = [](float value) { return __float2bfloat16(value).bits; };
-    CHECK_EQ(bits(1.0f), 0x3f80);
-    CHECK_EQ(bits(__uint_as_float(0x3f808000)), 0x3f80);
-    CHECK_EQ(bits(__uint_as_float(0x3f818000)), 0x3f82);
-    CHECK_EQ(bits(__uint_as_float(0x3f808001)), 0x3f81);
-    CHECK_EQ(bits(std::numeric_limits<float>::max()), 0x7f80);
-    CHECK(std::isnan(__bfloat162float(__float2bfloat16(std::nanf("")))));
-    CHECK_EQ(__bfloat162float(__float2bfloat16(-2.5f)), -2.5f);
-}
-
-void words_are_taken_apart() {
-    CHECK_EQ(__byte_perm(0x33221100, 0x77665544, 0x7410), 0x77441100u);
-    CHECK_EQ(__byte_perm(0x80ff7f01, 0, 0xba98), 0xffff0000u); // signs
-    CHECK_EQ(__funnelshift_r(0x11223344, 0xaabbccdd, 8), 0xdd112233u);
-    CHECK_EQ(__funnelshift_l(0x11223344, 0xaabbccdd, 8), 0xbbccdd11u);
-    CHECK_EQ(__funnelshift_r(5, 7, 32), 5u);
-    CHECK_EQ(__ffs(0), 0);
-    CHECK_EQ(__ffs(0x50), 5);
-    CHECK_EQ(__clz(1), 31);
-    CHECK_EQ(__clz(0), 32);
-    CHECK_EQ(__popc(0xf0f0u), 8);
-    CHECK_EQ(__brev(0x1u), 0x80000000u);
-    CHECK_EQ(__brev(0xf0000001u), 0x8000000fu);
-    CHECK_EQ(__dp4a(0x01ff807f, 0x02030405, 10), 10 + 2 - 3 - 512 + 635);
-    CHECK_EQ(__dp4a(0x01ff807fu, 0x02030405u, 10u), 10u + 2 + 765 + 512 + 635);
-    CHECK_EQ(__float2int_rn(2.5f), 2);
-    CHECK_EQ(__float2int_rn(-3.5f), -4);
-    CHECK_EQ(__float2int_rz(-3.5f), -3);
-    CHECK_EQ(__float2int_rd(-3.5f), -4);
-    CHECK_EQ(__float2int_ru(-3.5f), -3);
 }
 
 } // namespace
@@ -510,10 +316,5 @@ int main(int argc, char** argv) {
     CHECK_RUN(shuffles_read_the_lane_they_name);
     CHECK_RUN(a_warp_sees_what_its_lanes_wrote);
     CHECK_RUN(atomics_lose_nothing);
-    CHECK_RUN(mistakes_are_reported);
-    CHECK_RUN(impossible_launches_are_refused);
-    CHECK_RUN(halves_are_converted_as_the_standard_says);
-    CHECK_RUN(bfloats_are_rounded_to_nearest_even);
-    CHECK_RUN(words_are_taken_apart);
     return check::finish();
 }

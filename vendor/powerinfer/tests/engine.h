@@ -73,6 +73,7 @@ struct Options {
     uint32_t audit = 0;
     uint32_t count_neurons = 0;
     uint32_t adapt_every = 0;
+    uint32_t time_device = 0;
     const pi_rates* rates = nullptr;
     const pi_layer_plan* layer_plans = nullptr;
 };
@@ -89,6 +90,7 @@ inline Context context(const pi_model* model, const Options& wanted = {}) {
     options.audit = wanted.audit;
     options.count_neurons = wanted.count_neurons;
     options.adapt_every = wanted.adapt_every;
+    options.time_device = wanted.time_device;
     options.rates = wanted.rates;
     options.layer_plans = wanted.layer_plans;
     pi_context* context = nullptr;
@@ -205,6 +207,10 @@ inline double distance(const std::vector<float>& values, const std::vector<doubl
         norm += reference[i] * reference[i];
     }
     return values.size() == reference.size() ? std::sqrt(error / norm) : INFINITY;
+}
+
+inline double distance(const std::vector<float>& values, const std::vector<float>& wanted) {
+    return distance(values, std::vector<double>(wanted.begin(), wanted.end()));
 }
 
 } // namespace engine

@@ -4,6 +4,7 @@
 #include "engine.h"
 #include "sanitized.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <vector>
@@ -43,9 +44,12 @@ inline engine::Placement place(const pi_file* file, pi_placement_options options
     return engine::Placement(placement);
 }
 
-inline pi_placement_options placement_options(const engine::Options& context) {
+inline pi_placement_options placement_options(
+    const engine::Options& context, pi_strategy strategy = PI_STRATEGY_DEFAULT
+) {
     pi_placement_options options;
     pi_placement_options_init(&options);
+    options.strategy = strategy;
     options.n_ctx = context.n_ctx;
     options.n_sequences = context.n_sequences;
     options.n_batch = context.n_batch;
@@ -101,9 +105,16 @@ inline uint64_t budget_bytes(const pi_placement* all, const Budget& budget) {
 
 // For contexts of these options; neurons in groups of 16.
 inline engine::Placement place(
-    const pi_file* file, const Budget& budget, const engine::Options& context
+    const pi_file* file,
+    const Budget& budget,
+    const engine::Options& context,
+    pi_strategy strategy = PI_STRATEGY_DEFAULT
 ) {
-    pi_placement_options options = placement_options(context);
+    pi_placement_options options = placement_options(context, strategy);
+    if (budget.neurons < 1.0) {
+        // The reserve is to be that of short steps, or it would have room for what is to be left.
+        options.n_batch = std::min<uint32_t>(options.n_batch, 32);
+    }
     const engine::Placement all = place(file, options);
     options.vram_budget = budget_bytes(all.get(), budget);
     options.group = file_info(file).is_sparse != 0 ? 16 : 0;

@@ -380,6 +380,7 @@ void sizes_add_up_to_the_model() {
                 neurons += layer.neurons();
                 CHECK_EQ(layer.neurons() % 96, uint64_t{0});
                 CHECK_EQ(layer.predictor > 0, is_sparse);
+                CHECK(sizes.has_zeros == is_sparse);
             }
             CHECK_MSG(weights == model.weight_bytes(), "%s", family);
             const uint64_t biases = is_tied ? uint64_t{2 * 96 * 4} : 0;

@@ -2,6 +2,7 @@
 
 #include "../cpu/ops.h"
 #include "../ffn.h"
+#include "../replacement.h"
 
 #include <algorithm>
 #include <cstring>
@@ -10,8 +11,6 @@
 namespace powerinfer::cuda {
 
 namespace {
-
-constexpr int kMostReplaced = 64; // neurons of a layer at a time: a pause of some 10 us
 
 size_t product(int a, int b) noexcept {
     return static_cast<size_t>(a) * static_cast<size_t>(b);
@@ -42,7 +41,7 @@ CudaContext::Shared CudaContext::Shared::carve(Carver& carver, const Model& mode
     shared.residual = carver.take<float>(product(n_tokens, config.dim));
     shared.delta = carver.take<float>(product(n_tokens, config.dim));
     shared.hidden = carver.take<float>(product(n_tokens, config.dim));
-    shared.logits = carver.take<float>(product(n_tokens, model.vocab_size()));
+    shared.logits = carver.take<float>(product(std::min(n_tokens, kMaxTokens), model.vocab_size()));
     shared.rows = carver.take<int32_t>(static_cast<size_t>(n_tokens));
     shared.counters = carver.take<uint32_t>(n_layers * kLayerCounters);
     shared.fired = carver.take<uint32_t>(n_layers * hidden_dim);
@@ -50,7 +49,7 @@ CudaContext::Shared CudaContext::Shared::carve(Carver& carver, const Model& mode
 }
 
 CudaContext::CudaContext(
-    std::shared_ptr<CudaModel> device, const ContextShape& shape, int activation_bits
+    std::shared_ptr<CudaModel> device, const ContextShape& shape, int activation_bits, bool is_timed
 )
     : device_(std::move(device)), model_(device_->model()), config_(model_.config()),
       layers_(device_->layers()), shape_(shape), max_step_(cpu::max_step(activation_bits)),
@@ -63,7 +62,8 @@ CudaContext::CudaContext(
           Carver shared;
           Shared::carve(shared, model_, scratch.n_tokens);
           return scratch.step.n_bytes + shared.used();
-      }()) {
+      }()),
+      clock_(is_timed) {
     Carver carver(memory_.data());
     scratch_ = DeviceScratch::carve(carver, model_, shape);
     cache_ = memory_.data() + carver.used();
@@ -92,7 +92,8 @@ CudaContext::CudaContext(
 }
 
 CudaContext::~CudaContext() {
-    cudaStreamSynchronize(stream_); // nothing may be at work in memory that goes
+    exchange_.reset();
+    stream_.drain(); // nothing may be at work in memory that goes
     device_->release_context();
 }
 
@@ -118,9 +119,35 @@ DeviceTokens CudaContext::step_tokens() const noexcept {
     };
 }
 
+DeviceTokens CudaContext::tokens_of(const Span& span) const noexcept {
+    DeviceTokens tokens = step_tokens();
+    tokens.positions += span.first;
+    tokens.sequences += span.first;
+    if (tokens.rotation != nullptr) {
+        tokens.rotation += product(span.first, config_.head_dim);
+    }
+    tokens.n = span.n;
+    return tokens;
+}
+
+std::vector<CudaContext::Span> CudaContext::spans_of(int n_tokens) {
+    std::vector<Span> found;
+    for (int first = 0; first < n_tokens; first += kMaxTokens) {
+        const int n = std::min(kMaxTokens, n_tokens - first);
+        found.push_back({first, n, static_cast<int>(found.size())});
+    }
+    return found;
+}
+
 DeviceActivations CudaContext::activations(const float* x, const Packed& packed, int dim)
     const noexcept {
     return {x, packed, n_tokens_, dim};
+}
+
+DeviceActivations CudaContext::activations(
+    const float* x, const Packed& packed, int dim, const Span& span
+) noexcept {
+    return {x + product(span.first, dim), tokens_from(packed, span.first, dim), span.n, dim};
 }
 
 Normalize CudaContext::normalization(const DeviceNorm& norm) const noexcept {
@@ -155,11 +182,15 @@ void CudaContext::forward(
                 piece.works.front().layer,
                 config_.n_layers
             );
+            clock_.start_device(stream_);
             launch(piece, is_repeated);
+            const size_t number = clock_.stop_device(stream_, piece.computes >= 0);
             if (piece.shares >= 0) {
                 share_ready_.record(stream_);
+                share_number_ = number;
             }
             if (piece.computes >= 0) {
+                wait_for_share(compute.stats);
                 compute_share(compute, piece.computes);
             }
         }
@@ -167,7 +198,7 @@ void CudaContext::forward(
             finish_on_host(compute, cache, tokens, cancelled);
         }
     } catch (...) {
-        cudaStreamSynchronize(stream_); // the caller is told of the first error
+        stream_.drain();
         throw;
     }
 }
@@ -193,8 +224,11 @@ void CudaContext::begin_step(Compute& compute, KvCache& cache, const Tokens& tok
         const auto n_rows = 2 * static_cast<uint64_t>(tokens.positions[t] + 1);
         compute.stats.kv_bytes_read += n_rows * cache.row_bytes() * layers_.size();
     }
+    clock_.begin();
+    clock_.start_device(stream_);
     copy_pages(cache);
     copy_to_device(stream_, scratch_.step.begin, staging_.begin, staging_.n_bytes);
+    clock_.stop_device(stream_);
     compute.stats.bus_bytes += staging_.n_bytes;
     watch.lap(compute.stats.embed_ns);
 }
@@ -275,7 +309,9 @@ void CudaContext::enqueue_rest(int index) {
     if (config_.family->is_parallel) {
         enqueue_attention(index);
     }
-    enqueue_neurons(index);
+    for (const Span& span : spans_of(n_tokens_)) {
+        enqueue_neurons(index, span);
+    }
 }
 
 void CudaContext::enqueue_attention(int index) {
@@ -291,42 +327,60 @@ void CudaContext::enqueue_attention(int index) {
     };
     multiply(stream_, x, projections);
     const Heads heads{config_.family->rope, config_.n_heads, config_.n_kv_heads, config_.head_dim};
-    const DeviceTokens tokens = step_tokens();
-    rotate_and_store(stream_, scratch_.q, scratch_.k, scratch_.v, cache_of(index), tokens, heads);
-    attend(
-        stream_,
-        scratch_.attended,
-        scratch_.packed_attn,
-        scratch_.q,
-        cache_of(index),
-        tokens,
-        heads,
-        shape_.n_ctx,
-        max_step_,
-        scratch_.attention_parts
+    rotate_and_store(
+        stream_, scratch_.q, scratch_.k, scratch_.v, cache_of(index), step_tokens(), heads
     );
+    for (const Span& span : spans_of(n_tokens_)) {
+        const size_t begin = product(span.first, config_.dim);
+        attend(
+            stream_,
+            scratch_.attended + begin,
+            tokens_from(scratch_.packed_attn, span.first, config_.dim),
+            scratch_.q + begin,
+            cache_of(index),
+            tokens_of(span),
+            heads,
+            shape_.n_ctx,
+            max_step_,
+            scratch_.attention_parts
+        );
+    }
     const DeviceProduct out[] = {
         {layer.o, scratch_.step.x, config_.dim, layer.o_bias, true},
     };
     multiply(stream_, activations(scratch_.attended, scratch_.packed_attn, config_.dim), out);
 }
 
-// Scores all neurons, and gives the host what it needs for its own.
+void CudaContext::enqueue_selection(int index, const Span& span) {
+    const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
+    const Packed packed = layer.fc2.is_quantized() ? scratch_.packed_rank : Packed{};
+    predict_hidden(
+        stream_,
+        scratch_.rank,
+        packed,
+        layer.fc1,
+        activations(scratch_.step.x, scratch_.packed_x, config_.dim, span),
+        max_step_
+    );
+    select(
+        stream_,
+        scratch_.selections[span.number],
+        layer.fc2,
+        {scratch_.rank, packed, span.n, layer.fc1.rows},
+        config_.sparse_threshold,
+        layer.neurons.n
+    );
+}
+
+// Scores all neurons, and gives the host what it needs for its own. With a share of the host a step
+// is one span.
 void CudaContext::enqueue_share(int index) {
     const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
     const auto n_input = static_cast<size_t>(n_tokens_) * static_cast<size_t>(config_.dim);
     if (layer.has_predictor()) {
-        const DeviceActivations x = activations(scratch_.step.x, scratch_.packed_x, config_.dim);
-        const Packed packed = layer.fc2.is_quantized() ? scratch_.packed_rank : Packed{};
-        predict_hidden(stream_, scratch_.rank, packed, layer.fc1, x, max_step_);
-        select(
-            stream_,
-            scratch_.selection,
-            layer.fc2,
-            activations(scratch_.rank, packed, layer.fc1.rows),
-            config_.sparse_threshold,
-            layer.neurons.n
-        );
+        for (const Span& span : spans_of(n_tokens_)) {
+            enqueue_selection(index, span);
+        }
         if (layer.has_host_share()) {
             const HostShare share{
                 pinned_.on_device(shared_.n),
@@ -337,7 +391,7 @@ void CudaContext::enqueue_share(int index) {
             hand_over(
                 stream_,
                 share,
-                scratch_.selection,
+                scratch_.selections[0],
                 layer.row_neurons,
                 layer.neurons.n,
                 config_.hidden_dim,
@@ -353,22 +407,24 @@ void CudaContext::enqueue_share(int index) {
     }
 }
 
-void CudaContext::enqueue_neurons(int index) {
+void CudaContext::enqueue_neurons(int index, const Span& span) {
     const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
     const DeviceNeurons& neurons = layer.neurons;
     if (neurons.n == 0) {
         return;
     }
+    float* x = scratch_.step.x + product(span.first, config_.dim);
     const Rule rule{
         config_.activation, config_.fatrelu_threshold, model_.strategy() == Strategy::dense
     };
     uint32_t* counters = scratch_.counters + product(index, kLayerCounters);
-    const Selection* selection = layer.has_predictor() ? &scratch_.selection : nullptr;
+    const Selection* selection =
+        layer.has_predictor() ? &scratch_.selections[span.number] : nullptr;
     weigh(
         stream_,
         scratch_.coef,
         neurons,
-        activations(scratch_.normed, scratch_.packed_normed, config_.dim),
+        activations(scratch_.normed, scratch_.packed_normed, config_.dim, span),
         selection,
         rule,
         {counters, scratch_.fired + product(index, config_.hidden_dim)}
@@ -376,33 +432,37 @@ void CudaContext::enqueue_neurons(int index) {
     if (neurons.down_t.body != nullptr) {
         project_down(
             stream_,
-            scratch_.step.x,
+            x,
             neurons,
             scratch_.coef,
             selection,
             layer.down_bias,
-            n_tokens_,
+            span.n,
             scratch_.down_parts,
             scratch_.arrived
         );
         return;
     }
     if (layer.down.is_quantized()) {
-        pack(stream_, scratch_.packed_coef, scratch_.coef, n_tokens_, neurons.n, max_step_);
+        pack(stream_, scratch_.packed_coef, scratch_.coef, span.n, neurons.n, max_step_);
     }
-    const DeviceProduct down[] = {
-        {layer.down, scratch_.step.x, config_.dim, layer.down_bias, true},
-    };
-    multiply(stream_, activations(scratch_.coef, scratch_.packed_coef, neurons.n), down);
+    const DeviceProduct down[] = {{layer.down, x, config_.dim, layer.down_bias, true}};
+    multiply(stream_, {scratch_.coef, scratch_.packed_coef, span.n, neurons.n}, down);
 }
 
 // ---- the host's share ----
 
+void CudaContext::wait_for_share(Stats& stats) {
+    StopWatch watch;
+    share_ready_.wait();
+    clock_.see_device(share_number_);
+    watch.lap(stats.device_wait_ns);
+}
+
 void CudaContext::compute_share(Compute& compute, int index) {
     const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
     StopWatch watch;
-    share_ready_.wait();
-    watch.lap(compute.stats.device_wait_ns);
+    clock_.start_host();
     ActiveSet candidates{layer.cold.data(), static_cast<int>(layer.cold.size())};
     if (layer.has_predictor()) {
         candidates = {shared_.neurons, *shared_.n, shared_.needed};
@@ -419,6 +479,7 @@ void CudaContext::compute_share(Compute& compute, int index) {
     const size_t n = product(n_tokens_, config_.dim);
     std::copy_n(compute.scratch.delta.data(), n, shared_.delta);
     compute.stats.bus_bytes += (predicts ? 3 : 2) * n * sizeof(float);
+    clock_.stop_host();
     watch.lap(compute.stats.host_share_ns);
 }
 
@@ -429,8 +490,9 @@ void CudaContext::finish_on_host(
     const size_t n = product(n_tokens_, config_.dim);
     float* x = compute.scratch.x.data();
     StopWatch watch;
+    clock_.start_device(stream_);
     copy_to_host(stream_, staging_.x, scratch_.step.x, n * sizeof(float));
-    read_counters(compute.stats);
+    end_step(compute.stats);
     watch.lap(compute.stats.device_wait_ns);
     compute.stats.bus_bytes += n * sizeof(float);
     std::copy_n(staging_.x, n, x);
@@ -456,39 +518,69 @@ void CudaContext::normalize_outputs(const int32_t* tokens, int n, bool is_first)
 void CudaContext::write_outputs(const OutputRows& rows, Stats& stats) {
     const auto dim = static_cast<size_t>(config_.dim);
     const auto n_hidden = static_cast<size_t>(rows.n) * dim;
-    const auto n_logits =
-        static_cast<size_t>(rows.n_logits) * static_cast<size_t>(model_.vocab_size());
+    clock_.start_device(stream_);
     if (rows.n > 0) {
         normalize_outputs(rows.tokens, rows.n, true);
         copy_to_host(stream_, shared_.hidden, scratch_.attn_normed, n_hidden * sizeof(float));
     }
-    if (rows.n_logits > 0) {
-        stats.device_bytes_read += model_.output().n_bytes();
-        if (rows.n_logits < rows.n) {
-            stream_.wait(); // the list of rows is written again
-            normalize_outputs(rows.with_logits, rows.n_logits, false);
+    if (rows.n_logits > 0 && rows.n_logits < rows.n) {
+        pause_step(); // the list of rows is written again
+        normalize_outputs(rows.with_logits, rows.n_logits, false);
+    }
+    const std::vector<Span> spans = spans_of(rows.n_logits);
+    for (const Span& span : spans) {
+        enqueue_logits(span, stats);
+        if (&span != &spans.back()) {
+            pause_step(); // the next ones are written there
+            take_logits(rows, span);
         }
-        const DeviceActivations x{
-            scratch_.attn_normed, scratch_.packed_attn, rows.n_logits, config_.dim
-        };
-        const DeviceProduct out[] = {{device_->output(), scratch_.logits, model_.vocab_size()}};
-        multiply(stream_, x, out);
-        copy_to_host(stream_, shared_.logits, scratch_.logits, n_logits * sizeof(float));
     }
     StopWatch watch;
-    read_counters(stats);
+    end_step(stats);
     watch.lap(stats.device_wait_ns);
-    stats.bus_bytes += (n_hidden + n_logits) * sizeof(float);
+    stats.bus_bytes += n_hidden * sizeof(float);
     std::copy_n(shared_.hidden, n_hidden, rows.hidden);
-    std::copy_n(shared_.logits, n_logits, rows.logits);
+    if (!spans.empty()) {
+        take_logits(rows, spans.back());
+    }
 }
 
-// Waits for the device.
-void CudaContext::read_counters(Stats& stats) {
+// Waits for the device, which idles until more is enqueued.
+void CudaContext::pause_step() {
+    const size_t number = clock_.stop_device(stream_);
+    stream_.wait();
+    clock_.see_device(number);
+    clock_.start_device(stream_);
+}
+
+// Of normed outputs.
+void CudaContext::enqueue_logits(const Span& span, Stats& stats) {
+    const size_t n_bytes = product(span.n, model_.vocab_size()) * sizeof(float);
+    const DeviceProduct out[] = {{device_->output(), scratch_.logits, model_.vocab_size()}};
+    multiply(
+        stream_, activations(scratch_.attn_normed, scratch_.packed_attn, config_.dim, span), out
+    );
+    copy_to_host(stream_, shared_.logits, scratch_.logits, n_bytes);
+    stats.device_bytes_read += model_.output().n_bytes();
+    stats.bus_bytes += n_bytes;
+}
+
+void CudaContext::take_logits(const OutputRows& rows, const Span& span) {
+    const int vocab_size = model_.vocab_size();
+    std::copy_n(
+        shared_.logits, product(span.n, vocab_size), rows.logits + product(span.first, vocab_size)
+    );
+}
+
+// Reads what was counted, when the device is done.
+void CudaContext::end_step(Stats& stats) {
     const size_t n = layers_.size() * kLayerCounters;
     copy_to_host(stream_, shared_.counters, scratch_.counters, n * sizeof(uint32_t));
     clear(stream_, scratch_.counters, n * sizeof(uint32_t));
+    const size_t last = clock_.stop_device(stream_);
     stream_.wait();
+    clock_.see_device(last);
+    clock_.add_to(stats);
     for (size_t i = 0; i < layers_.size(); ++i) {
         const uint32_t* counters = shared_.counters + i * kLayerCounters;
         LayerStats& layer = stats.layers[i];
@@ -502,33 +594,80 @@ void CudaContext::read_counters(Stats& stats) {
     }
 }
 
+void CudaContext::add_counts(LayerStats& layer, int index, std::span<const int32_t> neurons) const {
+    const uint32_t* fired = shared_.fired + product(index, config_.hidden_dim);
+    for (size_t row = 0; row < neurons.size(); ++row) {
+        layer.fired[static_cast<size_t>(neurons[row])] += fired[row];
+    }
+}
+
 void CudaContext::count_neurons(std::vector<LayerStats>& layers) {
-    const size_t width = static_cast<size_t>(config_.hidden_dim);
-    const size_t n = layers_.size() * width;
+    add_old_counts(layers);
+    const size_t n = layers_.size() * static_cast<size_t>(config_.hidden_dim);
     copy_to_host(stream_, shared_.fired, scratch_.fired, n * sizeof(uint32_t));
     clear(stream_, scratch_.fired, n * sizeof(uint32_t));
     stream_.wait();
     for (size_t i = 0; i < layers_.size(); ++i) {
-        const std::vector<int32_t>& rows = layers_[i].rows;
-        for (size_t row = 0; row < static_cast<size_t>(layers_[i].neurons.n); ++row) {
-            layers[i].fired[static_cast<size_t>(rows[row])] += shared_.fired[i * width + row];
-        }
+        add_counts(layers[i], static_cast<int>(i), layers_[i].hot());
     }
 }
 
-int CudaContext::replace_neurons(int index, std::span<const float> heat) {
+// ---- neurons that change sides ----
+
+bool CudaContext::send_neurons(int index, std::span<const float> heat) {
     const DeviceLayer& layer = layers_[static_cast<size_t>(index)];
     if (layer.neurons.n == 0 || !layer.has_host_share()) {
+        return true;
+    }
+    if (exchange_ == nullptr) {
+        exchange_ = std::make_unique<NeuronExchange>(model_, scratch_.arriving);
+    }
+    if (!exchange_->can_send(index)) {
+        return false;
+    }
+    const std::vector<Replacement> pairs =
+        choose_replacements(heat, layer.hot(), layer.cold, NeuronStaging::kMost);
+    if (!pairs.empty()) {
+        exchange_->send(index, layer, pairs);
+    }
+    return true;
+}
+
+int CudaContext::place_neurons(Stats& stats) {
+    if (exchange_ == nullptr) {
         return 0;
     }
-    const std::span<const int32_t> rows(layer.rows);
-    const auto n_hot = static_cast<size_t>(layer.neurons.n);
-    const std::vector<Replacement> replacements =
-        choose_replacements(heat, rows.first(n_hot), rows.subspan(n_hot), kMostReplaced);
-    if (!replacements.empty()) {
-        device_->exchange(index, replacements);
+    add_old_counts(stats.layers);
+    int n = 0;
+    while (NeuronExchange::Slot* slot = exchange_->arrived()) {
+        keep_counts(slot->layer);
+        n += slot->n;
+        stats.bus_bytes += slot->n_bytes;
+        exchange_->place(*slot, *device_, stream_);
     }
-    return static_cast<int>(replacements.size());
+    return n;
+}
+
+// The device counts by row: the counts of a layer whose rows change hands are taken out before.
+void CudaContext::keep_counts(int index) {
+    const std::span<const int32_t> hot = layers_[static_cast<size_t>(index)].hot();
+    const size_t begin = product(index, config_.hidden_dim);
+    OldCounts old{index, {hot.begin(), hot.end()}};
+    old_counts_.reserve(old_counts_.size() + 1);
+    copy_to_host(stream_, shared_.fired + begin, scratch_.fired + begin, hot.size_bytes());
+    clear(stream_, scratch_.fired + begin, hot.size_bytes());
+    old_counts_.push_back(std::move(old));
+}
+
+void CudaContext::add_old_counts(std::vector<LayerStats>& layers) {
+    if (old_counts_.empty()) {
+        return;
+    }
+    stream_.wait(); // a step came since then, unless it failed: there is nothing to wait for
+    for (const OldCounts& old : old_counts_) {
+        add_counts(layers[static_cast<size_t>(old.layer)], old.layer, old.neurons);
+    }
+    old_counts_.clear();
 }
 
 } // namespace powerinfer::cuda

@@ -13,6 +13,8 @@
 
 #include "../device_scratch.h"
 #include "device_model.h"
+#include "neuron_exchange.h"
+#include "step_clock.h"
 
 #include <memory>
 #include <optional>
@@ -22,7 +24,12 @@ namespace powerinfer::cuda {
 
 class CudaContext final : public DeviceContext {
 public:
-    CudaContext(std::shared_ptr<CudaModel> device, const ContextShape& shape, int activation_bits);
+    CudaContext(
+        std::shared_ptr<CudaModel> device,
+        const ContextShape& shape,
+        int activation_bits,
+        bool is_timed
+    );
     ~CudaContext() override;
 
     int max_tokens() const noexcept override { return scratch_.n_tokens; }
@@ -35,7 +42,8 @@ public:
     ) override;
     void write_outputs(const OutputRows& rows, Stats& stats) override;
     void count_neurons(std::vector<LayerStats>& layers) override;
-    int replace_neurons(int layer, std::span<const float> heat) override;
+    bool send_neurons(int layer, std::span<const float> heat) override;
+    int place_neurons(Stats& stats) override;
 
 private:
     // In the host's memory, of one layer; the device writes or reads it.
@@ -47,12 +55,18 @@ private:
         float* residual = nullptr;    // (T, dim), where the host predicts
         float* delta = nullptr;       // (T, dim) what the host's neurons add
         float* hidden = nullptr;      // (T, dim) outputs
-        float* logits = nullptr;      // (T, vocab_size)
+        float* logits = nullptr;      // (F, vocab_size)
         int32_t* rows = nullptr;      // (T,) of outputs
         uint32_t* counters = nullptr; // (n_layers, kLayerCounters)
-        uint32_t* fired = nullptr;    // (hidden_dim,)
+        uint32_t* fired = nullptr;    // (n_layers, hidden_dim)
 
         static Shared carve(Carver& carver, const Model& model, int n_tokens);
+    };
+    // Consecutive tokens of a step, or rows of its outputs: F, at most kMaxTokens.
+    struct Span {
+        int first;
+        int n;
+        int number; // among those of the step
     };
     // What is enqueued at once. With a share on the host a layer has two pieces: at the end of the
     // first its share is ready, and after launching the second the host computes it.
@@ -68,7 +82,16 @@ private:
         int graph_tokens = 0; // that it is for
     };
 
+    // What the rows of a layer counted before they became those of other neurons.
+    struct OldCounts {
+        int layer;
+        std::vector<int32_t> neurons; // of the rows, whose counts are in shared_.fired
+    };
+
     void begin_step(Compute& compute, KvCache& cache, const Tokens& tokens);
+    void wait_for_share(Stats& stats);
+    void pause_step();
+    void end_step(Stats& stats);
     void copy_pages(KvCache& cache);
     void launch(Piece& piece, bool is_repeated);
     void enqueue(const Piece& piece);
@@ -78,7 +101,8 @@ private:
     void enqueue_rest(int index);
     void enqueue_attention(int index);
     void enqueue_share(int index);
-    void enqueue_neurons(int index);
+    void enqueue_selection(int index, const Span& span);
+    void enqueue_neurons(int index, const Span& span);
     void normalize_layer(
         int index, const DeviceNorm& norm, float* out, const Packed& packed, bool is_first
     );
@@ -88,15 +112,25 @@ private:
         Compute& compute, KvCache& cache, const Tokens& tokens, const std::atomic<bool>& cancelled
     );
     void normalize_outputs(const int32_t* tokens, int n, bool is_first);
-    void read_counters(Stats& stats);
+    void enqueue_logits(const Span& span, Stats& stats);
+    void take_logits(const OutputRows& rows, const Span& span);
+    void keep_counts(int index);
+    void add_old_counts(std::vector<LayerStats>& layers);
+    void add_counts(LayerStats& layer, int index, std::span<const int32_t> neurons) const;
 
     // Whether what the host computed for the layer before is still to be added.
     bool follows_share(int index) const noexcept;
     bool is_predicting() const noexcept { return model_.strategy() == Strategy::predictor; }
     Normalize normalization(const DeviceNorm& norm) const noexcept;
+    // Of the whole step.
     DeviceActivations activations(const float* x, const Packed& packed, int dim) const noexcept;
+    static DeviceActivations activations(
+        const float* x, const Packed& packed, int dim, const Span& span
+    ) noexcept;
     DeviceCache cache_of(int index) const noexcept;
     DeviceTokens step_tokens() const noexcept;
+    DeviceTokens tokens_of(const Span& span) const noexcept;
+    static std::vector<Span> spans_of(int n_tokens);
 
     std::shared_ptr<CudaModel> device_;
     const Model& model_;
@@ -113,9 +147,13 @@ private:
     Shared shared_;
     OwnedStream stream_;
     Event share_ready_;
+    StepClock clock_;
 
     std::vector<Piece> pieces_;
-    int n_tokens_ = 0; // of the step
+    size_t share_number_ = 0; // of the clock: the piece at whose end the host's share is ready
+    int n_tokens_ = 0;        // of the step
+    std::unique_ptr<NeuronExchange> exchange_; // since neurons were first sent
+    std::vector<OldCounts> old_counts_;
 };
 
 } // namespace powerinfer::cuda

@@ -1,10 +1,13 @@
 #include "device_model.h"
 
 #include "../device_scratch.h"
+#include "../processors.h"
 #include "device_context.h"
+#include "row_sender.h"
 #include "weights.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <numeric>
 
 namespace powerinfer::cuda {
@@ -18,7 +21,16 @@ DeviceInfo device_info(int index) {
     size_t free_bytes = 0;
     size_t total_bytes = 0;
     check(cudaMemGetInfo(&free_bytes, &total_bytes), "memory of the device");
-    return {properties.name, PI_DEVICE_API, total_bytes, free_bytes};
+    char pci_bus_id[32];
+    std::snprintf(
+        pci_bus_id,
+        sizeof pci_bus_id,
+        "%08x:%02x:%02x.0",
+        static_cast<unsigned>(properties.pciDomainID),
+        static_cast<unsigned>(properties.pciBusID),
+        static_cast<unsigned>(properties.pciDeviceID)
+    );
+    return {properties.name, PI_DEVICE_API, total_bytes, free_bytes, pci_bus_id};
 }
 
 int count_devices() {
@@ -94,7 +106,7 @@ public:
         out.rows = n_rows;
         out.cols = w.cols;
         if (sender_ != nullptr) {
-            sender_->send(out, 0, w, ids == nullptr ? nullptr : ids->data(), n_rows);
+            sender_->send(out, w, ids == nullptr ? nullptr : ids->data(), n_rows);
             report();
         }
         return out;
@@ -162,7 +174,7 @@ DeviceLayer CudaModel::place_layer(Upload& upload, int index) {
     out.cold = others(hot, config.hidden_dim);
     out.rows = hot;
     out.rows.insert(out.rows.end(), out.cold.begin(), out.cold.end());
-    if (placed.has_predictor && model_->strategy() == Strategy::predictor) {
+    if (placed.has_predictor) {
         out.fc1 = upload.matrix(layer.fc1);
         out.fc2 = upload.matrix(layer.fc2, &out.rows);
         out.row_neurons = upload.vector(out.rows.data(), out.rows.size());
@@ -229,56 +241,26 @@ CudaModel::CudaModel(
         static_cast<unsigned long long>(wanted + device_overhead())
     );
     memory_ = std::make_unique<DeviceMemory>(counting.used());
-    sender_ = std::make_unique<RowSender>();
-    Upload upload(*sender_, memory_->data(), counting.used(), progress);
+    ThreadPool pool(physical_cores());
+    RowSender sender(pool);
+    Upload upload(sender, memory_->data(), counting.used(), progress);
     place(upload);
-    sender_->wait();
+    sender.wait();
 }
 
-void CudaModel::exchange(int index, std::span<const Replacement> replacements) {
-    const Layer& layer = model_->layer(index);
-    DeviceLayer& on_device = layers_[static_cast<size_t>(index)];
-    const DeviceNeurons& neurons = on_device.neurons;
-    const auto row_of = [&](int32_t neuron) {
-        const auto found = std::find(on_device.rows.begin(), on_device.rows.end(), neuron);
-        return static_cast<int>(found - on_device.rows.begin());
-    };
-    const auto send = [&](const DeviceMatrix& target, int row, const Matrix& w, int32_t neuron) {
-        if (target.body != nullptr) {
-            sender_->send(target, row, w, &neuron, 1);
-        }
-    };
-    for (const Replacement& pair : replacements) {
-        const int hot = row_of(pair.out);
-        const int cold = row_of(pair.in);
-        send(neurons.gate, hot, layer.gate, pair.in);
-        send(neurons.up, hot, layer.up, pair.in);
-        send(neurons.down_t, hot, layer.down_t, pair.in);
-        if (neurons.up_bias != nullptr) {
-            sender_->send(
-                const_cast<float*>(neurons.up_bias) + hot, layer.up_bias + pair.in, sizeof(float)
-            );
-        }
-        send(on_device.fc2, hot, layer.fc2, pair.in);
-        send(on_device.fc2, cold, layer.fc2, pair.out);
-        std::swap(
-            on_device.rows[static_cast<size_t>(hot)], on_device.rows[static_cast<size_t>(cold)]
-        );
+void CudaModel::exchange(
+    int index, std::span<const int32_t> neurons, std::span<const int32_t> rows
+) {
+    DeviceLayer& layer = layers_[static_cast<size_t>(index)];
+    for (size_t i = 0; i < rows.size(); ++i) {
+        layer.rows[static_cast<size_t>(rows[i])] = neurons[i];
     }
-    if (on_device.row_neurons != nullptr) {
-        sender_->send(
-            const_cast<int32_t*>(on_device.row_neurons),
-            on_device.rows.data(),
-            on_device.rows.size() * sizeof(int32_t)
-        );
-    }
-    on_device.cold.assign(on_device.rows.begin() + neurons.n, on_device.rows.end());
-    std::sort(on_device.cold.begin(), on_device.cold.end());
-    sender_->wait();
+    layer.cold.assign(layer.rows.begin() + layer.neurons.n, layer.rows.end());
+    std::sort(layer.cold.begin(), layer.cold.end());
 }
 
 std::unique_ptr<DeviceContext> CudaModel::make_context(
-    const ContextShape& shape, int activation_bits
+    const ContextShape& shape, int activation_bits, bool is_timed
 ) {
     const auto check_fits = [](const char* name, int wanted, int planned) {
         PI_CHECK(
@@ -307,7 +289,9 @@ std::unique_ptr<DeviceContext> CudaModel::make_context(
         "sequences, or load the model again"
     );
     try {
-        return std::make_unique<CudaContext>(shared_from_this(), shape, activation_bits);
+        ContextShape planned = shape;
+        planned.n_step = shape_.n_step;
+        return std::make_unique<CudaContext>(shared_from_this(), planned, activation_bits, is_timed);
     } catch (...) {
         release_context();
         throw;

@@ -3,13 +3,12 @@
 
 #include "../carver.h"
 #include "../device.h"
-#include "../replacement.h"
 #include "handles.h"
 #include "kernels.h"
-#include "row_sender.h"
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <vector>
 
 namespace powerinfer::cuda {
@@ -47,6 +46,9 @@ struct DeviceLayer {
     uint64_t bytes_read(const uint32_t* counters) const noexcept;
 
     bool has_predictor() const noexcept { return fc2.body != nullptr; }
+    std::span<const int32_t> hot() const noexcept {
+        return {rows.data(), static_cast<size_t>(neurons.n)};
+    }
     bool has_host_share() const noexcept { return !cold.empty(); }
 };
 
@@ -62,12 +64,14 @@ public:
     const DeviceInfo& info() const noexcept override { return info_; }
     const Placement& placement() const noexcept override { return placement_; }
     uint64_t n_bytes() const noexcept override { return memory_->n_bytes(); }
-    std::unique_ptr<DeviceContext> make_context(const ContextShape& shape, int activation_bits)
-        override;
+    std::unique_ptr<DeviceContext> make_context(
+        const ContextShape& shape, int activation_bits, bool is_timed
+    ) override;
     // The context is gone.
     void release_context() noexcept { has_context_ = false; }
-    // Exchanges neurons between the two sides. For the one context, while nothing is enqueued.
-    void exchange(int layer, std::span<const Replacement> replacements);
+    // Row rows[i] is that of neuron neurons[i] from now on, on the host's side. For the one
+    // context, between two steps.
+    void exchange(int layer, std::span<const int32_t> neurons, std::span<const int32_t> rows);
 
     const Model& model() const noexcept { return *model_; }
     // The first layers: those whose attention is on the device.
@@ -86,7 +90,6 @@ private:
     ContextShape shape_; // that was planned
     DeviceInfo info_;
     std::unique_ptr<DeviceMemory> memory_;
-    std::unique_ptr<RowSender> sender_;
     std::vector<DeviceLayer> layers_;
     DeviceNorm output_norm_;
     DeviceMatrix output_;

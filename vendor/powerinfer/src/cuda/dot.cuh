@@ -35,8 +35,24 @@ load_token(const DeviceActivations& x, size_t t, int c, int first) {
     return chunk;
 }
 
-// sum + the product of a chunk of a row with that of a token. Where a compiler could choose between
-// fused and rounded multiplications, this says which: all instances give the same bits.
+// sum + the product of a chunk of a row with that of a token. `steps` has the integer products of
+// their halves, less the offset; where a type has one scale the first one is of the whole chunk.
+// Where a compiler could choose between fused and rounded multiplications, this says which: all
+// kernels give the same bits.
+template <DType type>
+__device__ __forceinline__ float add_scaled(
+    float sum, const int (&steps)[2], const ChunkScale& w, float x_scale, float x_sum
+) {
+    float value = w.scale[0] * static_cast<float>(steps[0]);
+    if constexpr (Chunks<type>::kHasTwoScales) {
+        value = fmaf(w.scale[1], static_cast<float>(steps[1]), value);
+    }
+    if constexpr (Chunks<type>::kHasMin) {
+        value = fmaf(-w.min, x_sum, value);
+    }
+    return fmaf(x_scale, value, sum);
+}
+
 template <DType type>
 __device__ __forceinline__ float add_chunk(
     float sum, const uint32_t (&q)[8], const ChunkScale& w, const TokenChunk& x, int first
@@ -55,18 +71,15 @@ __device__ __forceinline__ float add_chunk(
     }
     constexpr int kOffset = Chunks<type>::kOffset;
     const int x_sum = x.sums[0] + x.sums[1];
-    float value;
     if constexpr (Chunks<type>::kHasTwoScales) {
         const int begin = (first == 0 ? steps[0] : steps[1]) - kOffset * x.sums[0];
         const int end = (first == 0 ? steps[1] : steps[0]) - kOffset * x.sums[1];
-        value = fmaf(w.scale[1], static_cast<float>(end), w.scale[0] * static_cast<float>(begin));
+        steps[0] = begin;
+        steps[1] = end;
     } else {
-        value = w.scale[0] * static_cast<float>(steps[0] + steps[1] - kOffset * x_sum);
+        steps[0] += steps[1] - kOffset * x_sum;
     }
-    if constexpr (Chunks<type>::kHasMin) {
-        value = fmaf(-w.min, static_cast<float>(x_sum), value);
-    }
-    return fmaf(x.scale, value, sum);
+    return add_scaled<type>(sum, steps, w, x.scale, static_cast<float>(x_sum));
 }
 
 template <DType type, int R>
@@ -174,12 +187,29 @@ __device__ __forceinline__ void add_products(
     }
 }
 
-// Sums over the warp of N values, a power of two: lane i gets that of values[i / (32 / N)], bit for
-// bit what warp_sum gives, with a fraction of its shuffles.
-template <int N, int kDistance = kWarp / 2>
+// The place of a bit-reversed number below N, a power of two.
+template <int N>
+__device__ __forceinline__ int reversed(int i) {
+    if constexpr (N == 1) {
+        return 0;
+    } else {
+        constexpr int kUnused = 32 - __builtin_ctz(N);
+        return static_cast<int>(__brev(static_cast<uint32_t>(i)) >> kUnused);
+    }
+}
+
+// Sums over the warp of N values, a power of two: lane i gets that of values[reversed<N>(i)], with
+// a fraction of the shuffles of N sums. Neighbours are added first, then pairs of neighbours, and
+// so on: kernels that have all of a row in one thread can add in that order too (tiles.cu).
+template <int N, int kDistance = 1>
 __device__ __forceinline__ float warp_sums(const float (&values)[N]) {
     if constexpr (N == 1) {
-        return warp_sum<2 * kDistance>(values[0]);
+        float sum = values[0];
+#pragma unroll
+        for (int distance = kDistance; distance < kWarp; distance *= 2) {
+            sum += __shfl_xor_sync(kWholeWarp, sum, distance);
+        }
+        return sum;
     } else {
         const bool is_upper = (lane_id() & kDistance) != 0;
         float halves[N / 2];
@@ -189,14 +219,13 @@ __device__ __forceinline__ float warp_sums(const float (&values)[N]) {
             const float keeps = is_upper ? values[i + N / 2] : values[i];
             halves[i] = keeps + __shfl_xor_sync(kWholeWarp, gives, kDistance);
         }
-        return warp_sums<N / 2, kDistance / 2>(halves);
+        return warp_sums<N / 2, 2 * kDistance>(halves);
     }
 }
 
-// The product of row i % R with token first + i / R in lane i * (32 / (R * T)) and those that
-// follow up to the next product's. The whole warp takes part. Each product is summed in the same
-// order whatever R, T and the other tokens are. The columns may be shared by several warps: this
-// one is number `part` of n_parts.
+// Product i = reversed<R * T>(lane) in each lane: of row i % R with token first + i / R. The whole
+// warp takes part. Each product is summed in the same order whatever R, T and the other tokens are.
+// The columns may be shared by several warps: this one is number `part` of n_parts.
 template <DType type, int R, int T>
 __device__ __forceinline__ float dot_rows_apart(
     const Row (&rows)[R], const DeviceActivations& x, int first, int part = 0, int n_parts = 1
@@ -209,22 +238,6 @@ __device__ __forceinline__ float dot_rows_apart(
         values[i] = sums[i % R][i / R];
     }
     return warp_sums(values);
-}
-
-// sums[r][t] = rows[r] . x[first + t], in every lane: the bits of dot_rows_apart.
-template <DType type, int R, int T>
-__device__ __forceinline__ void dot_rows(
-    float (&sums)[R][T], const Row (&rows)[R], const DeviceActivations& x, int first
-) {
-#pragma unroll
-    for (int i = 0; i < R * T; ++i) {
-        sums[i % R][i / R] = 0.0f;
-    }
-    add_products<type, R, T>(sums, rows, x, first, lane_id(), kWarp);
-#pragma unroll
-    for (int i = 0; i < R * T; ++i) {
-        sums[i % R][i / R] = warp_sum(sums[i % R][i / R]);
-    }
 }
 
 // Calls body<type>() for the type of a matrix: the one place where kernels are chosen by type.

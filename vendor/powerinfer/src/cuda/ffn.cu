@@ -61,16 +61,16 @@ struct Weighing {
     int n;
 };
 
-// Of a token for each group of 32 / kTokens lanes. `tested` is the result of an earlier test.
+// Lane i has that of token first + reversed<kTokens>(i); where both matrices are read, only the
+// first kTokens lanes. `tested` is the result of an earlier test.
 template <DType kType, int kTokens, bool kReadsBoth>
 __device__ __forceinline__ float weigh_tokens(
     const Weighing& op, int row, int first, float tested, bool is_needed
 ) {
     if constexpr (kReadsBoth) {
-        constexpr int kHalf = kWarp / kTokens / 2; // of the group
         const Row rows[2] = {row_of<kType>(op.test, row), row_of<kType>(op.factor, row)};
         const float product = dot_rows_apart<kType, 2, kTokens>(rows, op.x, first);
-        const float up = __shfl_xor_sync(kWholeWarp, product, kHalf);
+        const float up = __shfl_xor_sync(kWholeWarp, product, kTokens);
         return is_needed ? join(activate(product, op.rule), up, op.rule) : 0.0f;
     } else {
         float value = tested;
@@ -120,7 +120,6 @@ __device__ __forceinline__ void count(
 template <DType kType, int kTokens, bool kReadsBoth>
 __global__ void __launch_bounds__(kWeighWarps* kWarp, weigh_blocks(kTokens))
     weigh_kernel(float* __restrict__ coef, const __grid_constant__ Weighing op) {
-    constexpr int kLanes = kWarp / kTokens;
     const int lane = lane_id();
     const int n_tokens = op.x.n_tokens;
     const int warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -129,9 +128,9 @@ __global__ void __launch_bounds__(kWeighWarps* kWarp, weigh_blocks(kTokens))
         find_neuron(op.selection, static_cast<int>(blockIdx.x), place, op.n, n_tokens);
     uint32_t n_active = 0;
     for (int first = 0; neuron.tokens != 0 && first < n_tokens; first += kTokens) {
-        const int token = first + lane / kLanes;
+        const int token = first + reversed<kTokens>(lane);
         const bool is_needed = token < n_tokens && (neuron.tokens >> token & 1u) != 0;
-        const bool writes = lane % kLanes == 0 && token < n_tokens;
+        const bool writes = lane < kTokens && token < n_tokens;
         float* own = coef + static_cast<size_t>(token) * static_cast<size_t>(op.n) + neuron.row;
         float value = 0.0f;
         if (__any_sync(kWholeWarp, is_needed) != 0) {

@@ -24,14 +24,14 @@ DeviceMemory::DeviceMemory(size_t n_bytes) : n_bytes_(n_bytes) {
         status = cudaStreamSynchronize(nullptr);
     }
     if (status != cudaSuccess) {
-        cudaFree(data_);
+        static_cast<void>(cudaFree(data_));
         check(status, "clearing of the device's memory");
     }
 }
 
 DeviceMemory::~DeviceMemory() {
     if (data_ != nullptr) {
-        cudaFree(data_);
+        static_cast<void>(cudaFree(data_));
     }
 }
 
@@ -45,14 +45,14 @@ PinnedMemory::PinnedMemory(size_t n_bytes) : n_bytes_(n_bytes) {
     const cudaError_t status =
         cudaHostGetDevicePointer(reinterpret_cast<void**>(&device_), data_, 0);
     if (status != cudaSuccess) {
-        cudaFreeHost(data_);
+        static_cast<void>(cudaFreeHost(data_));
         check(status, "the device's address of pinned memory");
     }
 }
 
 PinnedMemory::~PinnedMemory() {
     if (data_ != nullptr) {
-        cudaFreeHost(data_);
+        static_cast<void>(cudaFreeHost(data_));
     }
 }
 
@@ -61,19 +61,30 @@ OwnedStream::OwnedStream() {
 }
 
 OwnedStream::~OwnedStream() {
-    cudaStreamDestroy(stream_);
+    static_cast<void>(cudaStreamDestroy(stream_));
 }
 
 void OwnedStream::wait() const {
     check(cudaStreamSynchronize(stream_), "the device");
 }
 
-Event::Event() {
-    check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "event");
+void OwnedStream::drain() const noexcept {
+    static_cast<void>(cudaStreamSynchronize(stream_));
+}
+
+void OwnedStream::begin_after(const Event& event) const {
+    check(cudaStreamWaitEvent(stream_, event.event_, 0), "event");
+}
+
+Event::Event(Kind kind) {
+    const unsigned flags = kind == Kind::timed ? cudaEventDefault : cudaEventDisableTiming;
+    check(cudaEventCreateWithFlags(&event_, flags), "event");
 }
 
 Event::~Event() {
-    cudaEventDestroy(event_);
+    if (event_ != nullptr) {
+        cudaEventDestroy(event_);
+    }
 }
 
 void Event::record(Stream stream) const {
@@ -84,9 +95,25 @@ void Event::wait() const {
     check(cudaEventSynchronize(event_), "the device");
 }
 
+double Event::milliseconds_since(const Event& earlier) const {
+    float milliseconds = 0.0F;
+    check(cudaEventElapsedTime(&milliseconds, earlier.event_, event_), "time of an event");
+    return static_cast<double>(milliseconds);
+}
+
+bool Event::is_done() const {
+    const cudaError_t status = cudaEventQuery(event_);
+    if (status == cudaErrorNotReady) {
+        static_cast<void>(cudaGetLastError()); // an answer, and no error of the next launch
+        return false;
+    }
+    check(status, "the device");
+    return true;
+}
+
 Graph::~Graph() {
     if (graph_ != nullptr) {
-        cudaGraphExecDestroy(graph_);
+        static_cast<void>(cudaGraphExecDestroy(graph_));
     }
 }
 
@@ -97,7 +124,7 @@ void Graph::begin(Stream stream) {
 void Graph::abandon(Stream stream) noexcept {
     cudaGraph_t graph = nullptr;
     if (cudaStreamEndCapture(stream, &graph) == cudaSuccess) {
-        cudaGraphDestroy(graph);
+        static_cast<void>(cudaGraphDestroy(graph));
     }
 }
 
@@ -105,7 +132,7 @@ void Graph::end(Stream stream) {
     cudaGraph_t graph = nullptr;
     check(cudaStreamEndCapture(stream, &graph), "capture of a graph");
     const cudaError_t status = cudaGraphInstantiate(&graph_, graph, 0);
-    cudaGraphDestroy(graph);
+    static_cast<void>(cudaGraphDestroy(graph));
     check(status, "a captured graph");
 }
 

@@ -46,6 +46,8 @@ private:
     size_t n_bytes_;
 };
 
+class Event;
+
 class OwnedStream {
 public:
     OwnedStream();
@@ -56,6 +58,10 @@ public:
     operator Stream() const noexcept { return stream_; }
     // Until all that was enqueued is done; throws what it failed with.
     void wait() const;
+    // The same where an error is of no use, or would hide the first one.
+    void drain() const noexcept;
+    // What is enqueued from now on begins after the event; the host does not wait.
+    void begin_after(const Event& event) const;
 
 private:
     Stream stream_ = nullptr;
@@ -64,15 +70,23 @@ private:
 // A point in a stream.
 class Event {
 public:
-    Event();
+    enum class Kind { untimed, timed }; // a time costs the device a write
+
+    explicit Event(Kind kind = Kind::untimed);
     ~Event();
     Event(const Event&) = delete;
     Event& operator=(const Event&) = delete;
+    Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+    Event& operator=(Event&&) = delete;
 
     void record(Stream stream) const;
     void wait() const;
+    bool is_done() const;
+    // Of two that are timed and that the device has passed.
+    double milliseconds_since(const Event& earlier) const;
 
 private:
+    friend class OwnedStream;
     cudaEvent_t event_ = nullptr;
 };
 

@@ -94,6 +94,8 @@ inline hipError_t cudaFuncSetAttribute(F* kernel, hipFuncAttribute attribute, in
     return hipFuncSetAttribute(reinterpret_cast<const void*>(kernel), attribute, value);
 }
 
+#define __grid_constant__ // arguments are constant there without
+
 // HIP has these for masks of 64 bits if at all. Ours name the whole warp, or the lanes that are
 // there.
 #define __shfl_sync(mask, ...)         __shfl(__VA_ARGS__)

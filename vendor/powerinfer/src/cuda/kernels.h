@@ -34,7 +34,7 @@ struct DeviceMatrix {
 struct DeviceActivations {
     const float* f32; // (T, dim), for weights of float types
     Packed packed;    // for quantised ones
-    int n_tokens;     // T, at most kMaxTokens
+    int n_tokens;     // T, at most kMaxTokens but for multiply
     int dim;
 };
 
@@ -161,7 +161,21 @@ void project_down(
     uint32_t* arrived
 );
 
-// ---- attention (attention.cu) ----
+// ---- rows that change places (scatter.cu) ----
+
+// Row rows[i] of `to` becomes row i of `from`. No row comes twice. Both begin at multiples of 16
+// bytes; row_bytes is even.
+struct RowScatter {
+    uint8_t* to;         // (.., row_bytes)
+    const uint8_t* from; // (n, row_bytes)
+    const int32_t* rows; // (n,)
+    int n;
+    size_t row_bytes;
+};
+inline constexpr int kMaxScatters = 10;
+void scatter_rows(Stream stream, std::span<const RowScatter> scatters);
+
+// ---- attention (rotate.cu, attention.cu) ----
 
 // The cache of one layer, in pages of kPageTokens rows (kv_cache.h).
 struct DeviceCache {

@@ -1,5 +1,6 @@
-// Products of rows of weights with tokens: a few rows for each warp.
-#include "dot.cuh"
+// Products of rows of weights with tokens: a few rows for each warp, or tiles where tokens are
+// many.
+#include "products.cuh"
 
 #include <array>
 
@@ -7,17 +8,13 @@ namespace powerinfer::cuda {
 
 namespace {
 
-constexpr int kMaxProducts = 3;
 constexpr int kWarps = 4; // of a block
 constexpr int kThreads = kWarps * kWarp;
 // Matrices with fewer rows in all give a warp one row only, or many processors would have no work.
 constexpr int kFewRows = 4096;
 
-// Products of one type, which share a launch.
-struct Group {
-    DeviceProduct products[kMaxProducts];
-    int ends[kMaxProducts]; // blocks of this product and those before it
-};
+// With more tokens tensor cores do the products of bytes. What is faster at fewer is not measured.
+constexpr int kFewTokens = 32;
 
 // Blocks that a processor should hold at a time: what the registers allow without spilling.
 constexpr int blocks_per_processor(int n_tokens) {
@@ -26,13 +23,10 @@ constexpr int blocks_per_processor(int n_tokens) {
 
 template <DType type, int R, int T>
 __global__ void __launch_bounds__(kThreads, blocks_per_processor(T)) multiply_kernel(
-    const __grid_constant__ Group group, const __grid_constant__ DeviceActivations x
+    const __grid_constant__ ProductGroup group, const __grid_constant__ DeviceActivations x
 ) {
-    const auto block = static_cast<int>(blockIdx.x);
-    const int k = (block >= group.ends[0] ? 1 : 0) + (block >= group.ends[1] ? 1 : 0);
-    const DeviceProduct& product = group.products[k];
-    const int warp =
-        (block - (k == 0 ? 0 : group.ends[k - 1])) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
+    const auto [product, block] = own_product(group, static_cast<int>(blockIdx.x));
+    const int warp = block * kWarps + static_cast<int>(threadIdx.x) / kWarp;
     const int row = warp * R;
     const int n_rows = product.w.rows;
     if (row >= n_rows) {
@@ -44,20 +38,14 @@ __global__ void __launch_bounds__(kThreads, blocks_per_processor(T)) multiply_ke
         rows[r] = row_of<type>(product.w, min(row + r, n_rows - 1));
     }
     // The product that this lane writes.
-    constexpr int kLanes = kWarp / (R * T);
-    const int lane = lane_id();
-    const int i = row + lane / kLanes % R;
-    const bool writes = lane % kLanes == 0 && i < n_rows;
+    const int own = reversed<R * T>(lane_id());
+    const int i = row + own % R;
+    const bool writes = lane_id() < R * T && i < n_rows;
     for (int first = 0; first < end_of_groups<T>(x.n_tokens); first += T) {
-        float value = dot_rows_apart<type, R, T>(rows, x, first);
-        const int t = first + lane / kLanes / R;
+        const float value = dot_rows_apart<type, R, T>(rows, x, first);
+        const int t = first + own / R;
         if (writes && t < x.n_tokens) {
-            if (product.bias != nullptr) {
-                value += product.bias[i];
-            }
-            float* out =
-                product.out + static_cast<size_t>(t) * static_cast<size_t>(product.out_stride) + i;
-            *out = product.adds ? *out + value : value;
+            put_product(product, t, i, value);
         }
     }
 }
@@ -75,21 +63,16 @@ void launch(
     if (n_rows == 0) {
         return;
     }
+    if (x.n_tokens > kFewTokens && dtype_info(type).is_quantized) {
+        multiply_tiles(stream, x, products, type);
+        return;
+    }
     for_type(type, [&]<DType kType>() {
         for_tokens(x.n_tokens, [&]<int T>() {
             const auto run = [&]<int R>() {
-                Group group = {};
-                int end = 0;
-                for (size_t k = 0; k < kMaxProducts; ++k) {
-                    if (k < products.size()) {
-                        group.products[k] = *products[k];
-                        end += ceil_div(products[k]->w.rows, kWarps * R);
-                    }
-                    group.ends[k] = end;
-                }
-                PI_LAUNCH(
-                    (multiply_kernel<kType, R, T>), static_cast<unsigned>(end), kThreads, 0, stream
-                )
+                const ProductGroup group = ProductGroup::of(products, kWarps * R);
+                const auto grid = static_cast<unsigned>(group.n_blocks());
+                PI_LAUNCH((multiply_kernel<kType, R, T>), grid, kThreads, 0, stream)
                 (group, x);
                 check_launch("multiply");
             };

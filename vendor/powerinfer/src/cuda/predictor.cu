@@ -31,7 +31,6 @@ __global__ void __launch_bounds__(kHiddenThreads, 1) hidden_kernel(
 ) {
     constexpr int kRows = kHiddenRows / (kHiddenWarps / kParts); // of one warp
     constexpr int R = T == 1 ? 4 / kRegisterShare<type> : T == 2 ? 2 : 1;
-    constexpr int kLanes = kWarp / (R * T);
     __shared__ float parts[kParts][T][kHiddenRows];
     const int lane = lane_id();
     const int warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -47,8 +46,9 @@ __global__ void __launch_bounds__(kHiddenThreads, 1) hidden_kernel(
                 rows[r] = row_of<type>(fc1, min(first_row + i + r, fc1.rows - 1));
             }
             const float sum = dot_rows_apart<type, R, T>(rows, x, first, part, kParts);
-            if (lane % kLanes == 0) {
-                parts[part][lane / kLanes / R][i + lane / kLanes % R] = sum;
+            if (lane < R * T) {
+                const int own = reversed<R * T>(lane);
+                parts[part][own / R][i + own % R] = sum;
             }
         }
         __syncthreads(); // all parts are there
@@ -113,9 +113,9 @@ __global__ void __launch_bounds__(
     ) {
     constexpr int kRows = kSegment / kSelectWarps<T>; // of one warp
     constexpr int R = T == 1 ? 4 / kRegisterShare<type> : 2;
-    constexpr int kLanes = kWarp / (R * T);
     __shared__ uint32_t words[kSegment];
     const int lane = lane_id();
+    const int token = reversed<R * T>(lane) / R; // of this lane's product
     const int warp = static_cast<int>(threadIdx.x) / kWarp;
     const int segment = static_cast<int>(blockIdx.x);
     const bool is_hot = segment < hot_segments;
@@ -131,11 +131,11 @@ __global__ void __launch_bounds__(
         uint32_t word = 0; // of row i + lane, in the first R lanes
         for (int first = 0; first < end_of_groups<T>(hidden.n_tokens); first += T) {
             const float score = dot_rows_apart<type, R, T>(rows, hidden, first);
-            const bool selects = score >= threshold && first + lane / kLanes / R < hidden.n_tokens;
+            const bool selects = score >= threshold && first + token < hidden.n_tokens;
             const uint32_t votes = __ballot_sync(kWholeWarp, selects);
 #pragma unroll
             for (int t = 0; t < T; ++t) {
-                const int at = (t * R + lane % R) * kLanes;
+                const int at = reversed<R * T>(t * R + lane % R);
                 word |= (votes >> at & 1u) << (first + t);
             }
         }

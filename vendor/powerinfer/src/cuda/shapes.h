@@ -9,7 +9,8 @@
 
 namespace powerinfer::cuda {
 
-inline constexpr int kMaxTokens = 32;    // of one step: a bit each in a word
+inline constexpr int kMaxTokens = 32;    // that share a list of neurons: a bit each in a word
+inline constexpr int kLongStep = 256;    // tokens of a step of a model that is all on the device
 inline constexpr int kSegment = 32;      // neurons that are listed together
 inline constexpr int kDownParts = 16;    // that a sum over neurons is cut into
 inline constexpr int kDownColumns = 256; // of one block of such a sum
@@ -31,6 +32,13 @@ struct Packed {
     int8_t* high = nullptr;       // (T, dim)
     BlockScale* blocks = nullptr; // (T, dim / 32)
 };
+
+// The same from token `first` on.
+constexpr Packed tokens_from(const Packed& packed, int first, int dim) noexcept {
+    const size_t n = static_cast<size_t>(first) * static_cast<size_t>(dim);
+    return packed.low == nullptr ? Packed{}
+                                 : Packed{packed.low + n, packed.high + n, packed.blocks + n / 32};
+}
 
 // Which neurons some token needs. Rows of the predictor are neurons of the device first (hot rows,
 // [0, n_hot)), then those of the host (cold rows). A segment has 32 rows of one kind, the last hot

@@ -59,6 +59,11 @@ uint64_t shuffle(uint32_t mask, uint64_t value, int source);
 uint32_t ballot(uint32_t mask, bool predicate);
 void wait_for_warp(uint32_t mask);
 
+// c (16, 8) += a (16, 16 * n_steps) times b (16 * n_steps, 8), of signed bytes, as PTX lays them
+// out for mma.m16n8k16 and mma.m16n8k32: each lane of the warp brings 4 numbers of c, 2 * n_steps
+// words of a and n_steps of b, 1 or 2.
+void multiply_add(int* c, const uint32_t* a, const uint32_t* b, int n_steps);
+
 inline int lane() {
     return static_cast<int>(position->id % 32);
 }

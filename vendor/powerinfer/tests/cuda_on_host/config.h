@@ -19,6 +19,7 @@ struct Config {
     unsigned threads = 1; // of the operating system, over which blocks are spread; 1 in sanitizers
     size_t stack = 128 << 10; // bytes of each thread of a block
     bool lazy = true;         // work waits in its stream until something waits for it
+    int fail_in = 0;          // calls that enqueue work: the last one of them fails; 0: none
     int n_devices = 1;
     size_t memory = size_t{1} << 30;          // of the device, bytes
     size_t shared_memory = size_t{227} << 10; // that a block may have, bytes

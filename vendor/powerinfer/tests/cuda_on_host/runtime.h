@@ -6,6 +6,8 @@
 // Errors are kept as on CUDA: cudaGetLastError has the last one of any call, and after a failed
 // kernel every call fails, here until emu::take_error().
 //
+// Time is counted, not measured: an operation of a stream or a graph takes a microsecond.
+//
 // Stricter than CUDA: a copy from memory that is not pinned also reads it when it runs, and no
 // stream waits for the null stream unasked.
 #pragma once
@@ -28,6 +30,8 @@ struct GraphExec;
 size_t memory_in_use(); // bytes of cudaMalloc
 size_t memory_peak();   // since the last reset
 void reset_memory_peak();
+
+size_t waiting_operations(); // in all streams
 
 // Runs all there is to run and returns the text of the error that is pending, which is cleared, or
 // an empty one.

@@ -3,7 +3,7 @@
 
 #include "runtime.h"
 
-#include <chrono>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
@@ -15,13 +15,12 @@
 namespace emu {
 
 using Operation = std::function<void()>;
-using Clock = std::chrono::steady_clock;
 
 // One recording of an event.
 struct Record {
     Stream* stream; // valid until done
     bool done = false;
-    Clock::time_point time;
+    uint64_t time; // operations that had begun
 };
 
 struct Node {
@@ -70,6 +69,8 @@ struct State {
     cudaError_t error = cudaSuccess; // the last one
     cudaError_t detailed = cudaSuccess;
     std::string detail; // of the error `detailed`
+
+    uint64_t n_operations = 0; // that began
 
     Stream null_stream;
     std::vector<Stream*> streams{&null_stream};

@@ -11,8 +11,9 @@ namespace {
 void step(Stream& stream) {
     const Operation operation = std::move(stream.queue.front());
     stream.queue.pop_front();
-    operation();
     State& s = state();
+    s.n_operations += 1;
+    operation();
     if (s.failed()) { // the device does nothing more
         for (Stream* each : s.streams) {
             each->queue.clear();
@@ -34,6 +35,18 @@ void run_others(Stream& stream) {
         for (; n > 0 && !other->queue.empty(); --n) {
             step(*other);
         }
+    }
+}
+
+// Of a stream that somebody looks at: one operation, all, or some.
+void run_some(Stream& stream) {
+    const DeviceAccess access;
+    size_t n = config().order == Order::Forward ? 1 : stream.queue.size();
+    if (config().order == Order::Shuffle) {
+        n = state().random() % (n + 1);
+    }
+    for (; n > 0 && !stream.queue.empty(); --n) {
+        step(stream);
     }
 }
 
@@ -86,6 +99,7 @@ void replay(const std::vector<Node>& nodes) {
         const size_t place = choose(ready);
         const size_t i = std::exchange(ready[place], ready.back());
         ready.pop_back();
+        state().n_operations += 1;
         nodes[i].run();
         for (const size_t follower : followers[i]) {
             if (--n_awaited[follower] == 0) {
@@ -162,6 +176,9 @@ Stream& stream_of(cudaStream_t stream) {
 }
 
 cudaError_t enqueue(Stream& stream, Operation operation) {
+    if (config().fail_in > 0 && --config().fail_in == 0) {
+        return keep(cudaErrorInvalidValue, "as the test wants it");
+    }
     if (Capture* capture = stream.capture.get(); capture != nullptr) {
         if (!capture->is_valid) {
             return keep(cudaErrorStreamCaptureInvalidated, "");
@@ -175,6 +192,15 @@ cudaError_t enqueue(Stream& stream, Operation operation) {
         run_to_end(stream);
     }
     return unusable();
+}
+
+size_t waiting_operations() {
+    const std::lock_guard lock(state().mutex);
+    size_t n = 0;
+    for (const Stream* stream : state().streams) {
+        n += stream->queue.size();
+    }
+    return n;
 }
 
 void run_to_end(Stream& stream) {
@@ -306,7 +332,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     event->record = std::make_shared<Record>(Record{&s, false, {}});
     return enqueue(s, [record = event->record] {
         record->done = true;
-        record->time = Clock::now();
+        record->time = state().n_operations;
     });
 }
 
@@ -316,11 +342,20 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     return error != cudaSuccess ? error : finish(*event);
 }
 
-// Runs the stream up to the event: a program that asks until it is done must get there.
+// The stream gets on by a part of what it has: a program that asks until it is done gets there.
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     const std::lock_guard lock(state().mutex);
     const cudaError_t error = unsafe("cudaEventQuery");
-    return error != cudaSuccess ? error : finish(*event);
+    if (error != cudaSuccess) {
+        return error;
+    }
+    if (event->capture != nullptr || event->record == nullptr || event->record->done) {
+        return finish(*event);
+    }
+    const Record& record = *event->record;
+    run_some(*record.stream);
+    const cudaError_t after = unusable();
+    return after == cudaSuccess && !record.done ? keep(cudaErrorNotReady, "") : after;
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
@@ -336,8 +371,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
     if (!begin->record->done || !end->record->done) {
         return keep(cudaErrorNotReady, "cudaEventElapsedTime");
     }
-    *milliseconds =
-        std::chrono::duration<float, std::milli>(end->record->time - begin->record->time).count();
+    const auto time = [](cudaEvent_t event) { return static_cast<double>(event->record->time); };
+    *milliseconds = static_cast<float>(1e-3 * (time(end) - time(begin)));
     return cudaSuccess;
 }
 

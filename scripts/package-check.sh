@@ -30,7 +30,7 @@ name = "consumer"
 edition = "2024"
 
 [dependencies]
-powerinfer = "$version"
+powerinfer = { version = "$version", features = ["hub"] }
 
 [patch.crates-io]
 powerinfer = { path = "../powerinfer" }

@@ -71,6 +71,7 @@ stage "tools" . scripts/setup.sh test
 export POWERINFER_REQUIRE_LIBCLANG=1
 stage "format" format
 stage "lints" cargo clippy --workspace --all-targets --features nvml --locked -- -D warnings
+stage "lints without the hub" cargo clippy -p powerinfer-cli --no-default-features --locked -- -D warnings
 stage "native tests" scripts/native-tests.sh plain
 stage "native tests, address and undefined sanitizer" scripts/native-tests.sh address
 stage "native tests, thread sanitizer" scripts/native-tests.sh thread

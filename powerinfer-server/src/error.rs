@@ -69,6 +69,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
     }
 
+    /// The same for this parameter.
+    pub(crate) fn of(self, parameter: &str) -> Self {
+        Self { param: Some(parameter.to_owned()), ..self }
+    }
+
     /// 404 for a model.
     pub(crate) fn unknown_model(wanted: &str, served: &str) -> Self {
         let message = format!("the model `{wanted}` is not served here; `{served}` is");
@@ -106,8 +111,10 @@ impl ApiError {
     }
 
     /// 429.
-    pub(crate) fn busy(queue: usize) -> Self {
-        let message = format!("{queue} requests are waiting already: try again later");
+    pub(crate) fn busy(waiting: usize, limit: usize) -> Self {
+        let message = format!(
+            "the queue has no room: {waiting} of at most {limit} requests are waiting, try again later"
+        );
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", message);
         Self { retry_after: Some(Duration::from_secs(1)), ..error }
     }
@@ -150,7 +157,8 @@ fn class(status: StatusCode) -> &'static str {
 
 impl From<&powerinfer::Error> for ApiError {
     fn from(error: &powerinfer::Error) -> Self {
-        use powerinfer::{ChatTemplateError as Template, Error, TokenizerError as Tokenizer};
+        use powerinfer::TokenizerError as Tokenizer;
+        use powerinfer::{ChatTemplateError as Template, Error, GrammarError as Grammar};
         let message = chain(error);
         let bad = |code| Self::new(StatusCode::BAD_REQUEST, code, message.as_str());
         match error {
@@ -167,6 +175,13 @@ impl From<&powerinfer::Error> for ApiError {
             Error::Tokenizer(Tokenizer::Unencodable { .. } | Tokenizer::UnknownTokenId { .. }) => {
                 bad("invalid_prompt")
             }
+            Error::Grammar(Grammar::Compile { .. } | Grammar::Stuck { .. }) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "grammar_refused", message)
+            }
+            Error::Grammar(Grammar::Tokenizer { .. } | Grammar::Thread(_)) => {
+                Self::internal(message)
+            }
+            Error::Grammar(_) => bad("invalid_grammar"),
             Error::Timeout { .. } => Self::timeout(message),
             Error::Cancelled => {
                 let status = StatusCode::from_u16(CLIENT_CLOSED);

@@ -38,7 +38,7 @@ mod state;
 mod wire;
 
 pub use cors::Cors;
-pub use engine::Served;
+pub use engine::{LoadError, Served};
 pub use options::{ApiKeys, Build, ServerOptions};
 pub use routes::openapi;
 pub use server::{Server, ServerError};

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::cors::Cors;
+use crate::wire::generation::Allowed;
 
 /// What whoever starts a server may choose.
 #[derive(Debug, Clone)]
@@ -35,8 +36,18 @@ pub struct ServerOptions {
     pub prefill_chunk: Option<usize>,
     /// Forgets the older half of a context that is full; off, texts end there.
     pub context_shift: bool,
+    /// Takes grammars from requests. Following one may take long for each token, and all texts wait
+    /// for it; schemas and regular expressions are always taken.
+    pub allow_lark: bool,
     /// What was built, for `/version` and log events.
     pub build: Build,
+}
+
+impl ServerOptions {
+    /// What texts are allowed.
+    pub(crate) fn allowed(&self) -> Allowed {
+        Allowed { context_shift: self.context_shift, lark: self.allow_lark }
+    }
 }
 
 impl Default for ServerOptions {
@@ -53,6 +64,7 @@ impl Default for ServerOptions {
             drain_timeout: Duration::from_secs(30),
             prefill_chunk: None,
             context_shift: false,
+            allow_lark: false,
             build: Build::default(),
         }
     }

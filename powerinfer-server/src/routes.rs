@@ -40,6 +40,8 @@ pub(crate) enum GenerationErrors {
     TooLarge(#[to_schema] ErrorBody),
     #[response(status = 415, description = "The body is no JSON")]
     MediaType(#[to_schema] ErrorBody),
+    #[response(status = 422, description = "A schema or grammar that cannot be followed")]
+    Unprocessable(#[to_schema] ErrorBody),
     #[response(status = 429, description = "The queue is full")]
     Busy(#[to_schema] ErrorBody),
     #[response(status = 503, description = "The model is being loaded, or the server stops")]
@@ -67,7 +69,7 @@ pub(crate) enum GenerationErrors {
 )]
 struct Api;
 
-/// The description of the API, in the form of OpenAPI 3.1.
+/// The description of the API, in the form of `OpenAPI` 3.1.
 pub fn openapi() -> serde_json::Value {
     serde_json::to_value(Api::openapi()).unwrap_or_default()
 }
@@ -108,6 +110,7 @@ async fn wrong_method(request: Request) -> ApiError {
 }
 
 /// A bug in a handler is an answer, and no end of the server.
+#[expect(clippy::needless_pass_by_value, reason = "as the layer wants it")]
 fn panicked(payload: Box<dyn std::any::Any + Send>) -> Response {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));

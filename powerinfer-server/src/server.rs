@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use powerinfer::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::connection;
-use crate::engine::{self, Served};
+use crate::engine::{self, LoadError, Served};
 use crate::metrics::Metrics;
 use crate::options::ServerOptions;
 use crate::routes;
@@ -39,7 +38,7 @@ pub enum ServerError {
     },
     /// The model cannot be loaded, or its session was lost and cannot be opened again.
     #[error("the model cannot be served")]
-    Engine(#[source] Error),
+    Engine(#[source] LoadError),
     /// The engine's thread cannot be started, or ended by a bug.
     #[error("the engine's thread cannot run")]
     Thread(#[source] io::Error),
@@ -77,7 +76,7 @@ impl Server {
     /// [`ServerError::Engine`] if the model cannot be loaded.
     pub async fn run(
         self,
-        load: impl FnOnce() -> Result<Served, Error> + Send + 'static,
+        load: impl FnOnce() -> Result<Served, LoadError> + Send + 'static,
         stop: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
         let Self { options, listener, .. } = self;
@@ -122,9 +121,10 @@ impl Server {
             drain(&mut connections, limits.drain).await;
         }
         connections.shutdown().await;
-        // With the last of those who could ask it anything, its thread ends.
-        drop((app, router));
-        let _ = tokio::task::spawn_blocking(|| thread.join()).await; // its panics were logged
+        if let Ok(engine) = app.loaded() {
+            engine.close();
+            let _ = tokio::task::spawn_blocking(|| thread.join()).await; // its panics were logged
+        }
         result
     }
 }

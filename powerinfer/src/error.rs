@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::engine::EngineError;
 use crate::ffi::{AbiMismatch, CoreError, CoreErrorKind};
 use crate::gpu::NoGpu;
 use crate::metadata::MetadataError;
@@ -64,9 +65,16 @@ pub enum Error {
     /// The policy cannot be used here, or the file is not the one that it means.
     #[error("the policy cannot be used")]
     Policy(#[from] PolicyError),
+    /// An engine that was chosen by name cannot be used as asked.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// A stop string is empty, so that it would stop everything.
     #[error("the stop strings cannot be used")]
     StopString(#[from] EmptyStopString),
+    /// A grammar cannot be used, or no token can continue a text as its grammar wants it.
+    #[cfg(feature = "grammar")]
+    #[error("the grammar cannot be used")]
+    Grammar(#[from] crate::grammar::GrammarError),
     /// The text has no tokens, so that there is nothing to continue.
     #[error("the prompt has no tokens: give some text, or ask for a begin-of-text token")]
     EmptyPrompt,

@@ -17,7 +17,8 @@
 //!
 //! A [`Model`] is immutable and shared; a [`Session`] runs it and is borrowed by one
 //! [`Generation`] at a time; a [`CancelHandle`] stops a session from another thread. Below the text
-//! level, [`Session::decode`] takes tokens and gives logits.
+//! level, [`Session::decode`] takes tokens and gives logits. Programs whose users choose what runs a
+//! model find it by name in [`engine`].
 //!
 //! Sparse models compute only the neurons that a token needs: [`Metrics`] say which share that was,
 //! and how many bytes had to move. Every generation ends with one `tracing` event of the target
@@ -28,11 +29,16 @@ mod batch;
 mod cache_folder;
 mod device;
 mod dtype;
+pub mod engine;
 mod error;
 #[expect(unsafe_code, reason = "the one place that calls the C ABI")]
 mod ffi;
 mod file;
 mod gpu;
+#[cfg(feature = "grammar")]
+mod grammar;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod metadata;
 mod metrics;
 mod model;
@@ -48,6 +54,8 @@ mod session;
 mod statistics;
 pub mod synthetic;
 mod text;
+#[cfg(any(feature = "hub", feature = "openai"))]
+mod tls;
 mod tuning;
 
 pub use batch::{Batch, BatchToken, Output, Token};
@@ -57,6 +65,8 @@ pub use error::Error;
 pub use ffi::{CoreError, CoreErrorKind};
 pub use file::{FileInfo, GgufFile, TensorInfo};
 pub use gpu::{GpuIndex, GpuOptions, GpuState, GpuUse, NoGpu};
+#[cfg(feature = "grammar")]
+pub use grammar::{Grammar, GrammarError};
 pub use metadata::{Metadata, MetadataEntry, MetadataError, MetadataType, MetadataValue};
 pub use metrics::Metrics;
 pub use model::{Model, ModelInfo};
@@ -83,9 +93,12 @@ pub use session::{
 pub use statistics::{
     ActivationStatistics, FormatError, PickleError, StatisticsError, TorchError, read_torch_vector,
 };
+#[cfg(feature = "grammar")]
+pub use text::ToolChoice;
 pub use text::{
     ChatMessage, ChatRequest, ChatTemplate, ChatTemplateError, EmptyStopString, EncodeOptions,
-    StopMatcher, StopStep, TextDecoder, Tokenizer, TokenizerError, TokenizerSpec,
+    StopMatcher, StopStep, TextDecoder, Tokenizer, TokenizerError, TokenizerSpec, ToolCall,
+    ToolCallParser, ToolError, ToolFormat, ToolStep, Tools,
 };
 
 /// The thread rules of the C header, checked by the compiler.

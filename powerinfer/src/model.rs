@@ -59,6 +59,8 @@ struct Inner {
 struct TextSide {
     tokenizer: Tokenizer,
     newline: Option<Token>,
+    #[cfg(feature = "grammar")]
+    grammars: OnceCell<crate::grammar::GrammarCompiler>,
 }
 
 /// The shape of a model and how it runs; the fields of `pi_model_info`.
@@ -256,6 +258,13 @@ impl Model {
         Ok(self.text_side()?.newline)
     }
 
+    /// What compiles grammars for the tokenizer, built on first use.
+    #[cfg(feature = "grammar")]
+    pub(crate) fn grammars(&self) -> Result<&crate::grammar::GrammarCompiler, Error> {
+        let TextSide { tokenizer, grammars, .. } = self.text_side()?;
+        Ok(grammars.get_or_try_init(|| crate::grammar::GrammarCompiler::new(tokenizer))?)
+    }
+
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.inner.identity
     }
@@ -277,7 +286,12 @@ impl Model {
             let spec = model_text::tokenizer_spec(&self.inner.file)?;
             let tokenizer = Tokenizer::new(&spec)?;
             let newline = model_text::newline(&tokenizer);
-            Ok(TextSide { tokenizer, newline })
+            Ok(TextSide {
+                tokenizer,
+                newline,
+                #[cfg(feature = "grammar")]
+                grammars: OnceCell::new(),
+            })
         })
     }
 }

@@ -10,7 +10,8 @@ use crate::gpu::GpuState;
 use crate::model::Model;
 use crate::model_options::{ModelOptions, Strategy};
 use crate::policy::{
-    CacheMode, Checksum, ChecksumOutcome, HostInfo, ModelFacts, Policy, PolicyError, Repack,
+    CacheMode, Checksum, ChecksumOutcome, Generation, HostInfo, ModelFacts, Policy, PolicyError,
+    Repack,
 };
 use crate::report::Identity;
 use crate::session::{GenerateOptions, Session, SessionOptions};
@@ -135,7 +136,11 @@ impl SessionOptions {
 impl GenerateOptions {
     /// What a policy says about generations.
     pub fn from_policy(policy: &Policy) -> Self {
-        let generation = &policy.generation;
+        Self::from_section(&policy.generation)
+    }
+
+    /// What the section `generation` of a policy says.
+    pub(crate) fn from_section(generation: &Generation) -> Self {
         Self::from(generation.sampling.clone())
             .max_tokens(generation.max_tokens)
             .stop(generation.stop.iter().cloned())

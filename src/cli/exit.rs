@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use powerinfer::engine::EngineError;
 use powerinfer::{
     ChatTemplateError, CoreErrorKind, Error, MetadataError, PolicyError, TokenizerError,
 };
@@ -23,11 +24,14 @@ pub(super) enum Exit {
     NotSupported,
     TimedOut,
     NoGpu,
+    DownloadFailed,
+    AccessDenied,
+    Endpoint,
     Interrupted,
 }
 
 /// Every way to end: its number, its name in JSON, and what it means.
-const TABLE: [(Exit, u8, &str, &str); 12] = [
+const TABLE: [(Exit, u8, &str, &str); 15] = [
     (Exit::Success, 0, "ok", "all went well, or the reader of the output went away"),
     (Exit::Failure, 1, "failure", "anything else went wrong"),
     (Exit::Usage, 2, "usage", "the arguments cannot be used"),
@@ -39,6 +43,9 @@ const TABLE: [(Exit, u8, &str, &str); 12] = [
     (Exit::NotSupported, 8, "not_supported", "this version cannot run the model or the settings"),
     (Exit::TimedOut, 9, "timed_out", "the time limit was reached"),
     (Exit::NoGpu, 10, "no_gpu", "a GPU is required and cannot be used, or it failed"),
+    (Exit::DownloadFailed, 11, "download_failed", "a model could not be fetched, or not wholly"),
+    (Exit::AccessDenied, 12, "access_denied", "the server wants a token, or another one"),
+    (Exit::Endpoint, 13, "endpoint", "the endpoint cannot be reached, or it refused the request"),
     (Exit::Interrupted, 130, "interrupted", "Ctrl-C"),
 ];
 
@@ -74,6 +81,8 @@ impl Exit {
                     Some(of_library(error))
                 } else if let Some(error) = cause.downcast_ref::<TokenizerError>() {
                     Some(of_tokenizer(error))
+                } else if let Some(exit) = of_hub(cause) {
+                    Some(exit)
                 } else if cause.is::<MetadataError>() {
                     Some(Self::ModelMalformed)
                 } else {
@@ -114,11 +123,53 @@ fn of_library(error: &Error) -> Exit {
         Error::Tokenizer(error) => of_tokenizer(error),
         Error::Sampling(_)
         | Error::StopString(_)
+        | Error::Grammar(_)
         | Error::EmptyPrompt
         | Error::UnknownToken { .. } => Exit::Usage,
+        Error::Engine(error) => of_engine(error),
         Error::Timeout { .. } => Exit::TimedOut,
         Error::Cancelled => Exit::Interrupted,
         _ => Exit::Failure,
+    }
+}
+
+#[cfg(feature = "hub")]
+fn of_hub(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    use powerinfer::hub::HubError as Hub;
+    Some(match cause.downcast_ref::<Hub>()? {
+        Hub::Name { .. }
+        | Hub::Source { .. }
+        | Hub::UnknownName { .. }
+        | Hub::NameTaken { .. }
+        | Hub::NoFolder
+        | Hub::Variable { .. }
+        | Hub::Choose { .. } => Exit::Usage,
+        Hub::NotPulled { .. } | Hub::Incomplete { .. } | Hub::NoModelFile { .. } => {
+            Exit::ModelMissing
+        }
+        Hub::ChecksumMismatch { .. } => Exit::ChecksumMismatch,
+        Hub::WrongContent { .. } => Exit::ModelMalformed,
+        Hub::NoSpace { .. } | Hub::DiskFull { .. } => Exit::DoesNotFit,
+        Hub::Gated { .. } | Hub::Unauthorised { .. } | Hub::Forbidden { .. } => Exit::AccessDenied,
+        Hub::Policy { source, .. } => of_policy(source),
+        Hub::Cancelled => Exit::Interrupted,
+        Hub::Busy { .. } | Hub::Io { .. } => Exit::Failure,
+        _ => Exit::DownloadFailed,
+    })
+}
+
+#[cfg(not(feature = "hub"))]
+fn of_hub(_: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    None
+}
+
+fn of_engine(error: &EngineError) -> Exit {
+    match error {
+        EngineError::NotBuilt { .. } => Exit::NotSupported,
+        EngineError::Connection { .. }
+        | EngineError::Refused { .. }
+        | EngineError::Answer { .. } => Exit::Endpoint,
+        _ => Exit::Usage,
     }
 }
 

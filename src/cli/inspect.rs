@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
 use super::inspect_facts::{Class, Facts, Tally, metadata_value};
+use super::model_file::model_file;
 use super::output::Out;
 
 /// Characters of a metadata text that are shown.
@@ -16,7 +17,8 @@ const SHOWN_CHARACTERS: usize = 100;
 /// Arguments of `powerinfer inspect`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The model file, GGUF or PWRI.
+    /// The model file, GGUF or PWRI, or the name of a pulled model.
+    #[arg(value_name = "MODEL")]
     file: PathBuf,
     /// Lists every tensor [default: sums only].
     #[arg(long)]
@@ -36,7 +38,7 @@ struct Report {
 
 /// Reads and prints the facts.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let report = Report::new(GgufFile::open(&args.file)?)?;
+    let report = Report::new(GgufFile::open(model_file(&args.file)?)?)?;
     let mut out = Out::lock();
     if args.json {
         out.json(&report.to_json(args.tensors))?;

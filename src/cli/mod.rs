@@ -1,15 +1,19 @@
 //! The command line: what there is to say, and what each command does with it.
 
 mod bench;
+mod chat;
 mod completions;
+mod engine_args;
 mod exit;
 mod gpu_args;
+mod grammar_args;
 mod inspect;
 mod inspect_facts;
 mod interrupt;
 mod logging;
 mod logits;
 mod model_args;
+mod model_file;
 mod npy;
 mod output;
 mod perplexity;
@@ -17,12 +21,20 @@ mod plan;
 mod process_memory;
 mod profile;
 mod prompt;
+#[cfg(feature = "hub")]
+mod pull;
+#[cfg(feature = "hub")]
+mod pull_progress;
 mod reply;
 mod run;
 mod sampling_args;
 mod schema;
+#[cfg(feature = "server")]
+mod serve;
 mod session_args;
 mod settings;
+#[cfg(feature = "hub")]
+mod stored;
 mod tokenize;
 mod validate;
 mod version;
@@ -33,7 +45,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use exit::Exit;
 use logging::LogFormat;
@@ -55,6 +68,8 @@ struct Cli {
 enum Command {
     /// Continues a text or answers a question.
     Run(Box<run::Args>),
+    /// Talks with a model, here or behind an OpenAI-compatible API.
+    Chat(Box<chat::Args>),
     /// Tells what is in a model file.
     Inspect(inspect::Args),
     /// Plans what of a model goes to a GPU, without one.
@@ -71,6 +86,22 @@ enum Command {
     Logits(logits::Args),
     /// Measures speed, as a share of what the memory of this machine allows.
     Bench(bench::Args),
+    /// Fetches a model by its name, its repository or its address.
+    #[cfg(feature = "hub")]
+    Pull(pull::Args),
+    /// Lists the models that were pulled, or could be.
+    #[cfg(feature = "hub")]
+    List(stored::ListArgs),
+    /// Tells what is known about a model, pulled or not.
+    #[cfg(feature = "hub")]
+    Show(stored::ShowArgs),
+    /// Removes models that were pulled.
+    #[cfg(feature = "hub")]
+    Rm(stored::RmArgs),
+    /// Serves a model over HTTP, in the form of OpenAI's API.
+    #[cfg(feature = "server")]
+    #[command(alias = "server")]
+    Serve(Box<serve::Args>),
     /// Prints the JSON schema of policies.
     Schema,
     /// Prints a completion script for a shell.
@@ -98,20 +129,43 @@ pub(crate) fn main() -> ExitCode {
 
 /// Parses arguments, which mean `run` where they name no command.
 fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
-    match Cli::try_parse_from(&arguments) {
+    match try_parse(&arguments) {
         Ok(cli) if cli.command.is_some() => Ok(cli),
-        Ok(_) => Cli::try_parse_from(as_run(arguments)),
+        Ok(_) => try_parse(&as_run(arguments)),
         Err(error) if error.kind() == ErrorKind::UnknownArgument => {
             // An option of `run`, unless the first argument is a command or a mistyped one.
             let is_option = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-");
             if arguments.get(1).is_some_and(is_option) {
-                Cli::try_parse_from(as_run(arguments))
+                try_parse(&as_run(arguments))
             } else {
                 Err(error)
             }
         }
         Err(error) => Err(error),
     }
+}
+
+/// Parses arguments, and tells those that choose an engine which options were given.
+fn try_parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let command = Cli::command();
+    let matches = command.clone().try_get_matches_from(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let engine = match &mut cli.command {
+        Some(Command::Run(args)) => &mut args.engine,
+        Some(Command::Chat(args)) => &mut args.engine,
+        _ => return Ok(cli),
+    };
+    if let Some((name, matches)) = matches.subcommand() {
+        let options =
+            command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
+        let options = options.filter(|option| option.get_help_heading() != Some("Sampling"));
+        let given = options.filter(|option| {
+            matches.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine)
+        });
+        engine.given =
+            given.filter_map(|option| Some(format!("--{}", option.get_long()?))).collect();
+    }
+    Ok(cli)
 }
 
 /// Puts `run` in front of the arguments.
@@ -130,12 +184,17 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 impl Cli {
     fn is_quiet(&self) -> bool {
-        matches!(&self.command, Some(Command::Run(args)) if args.quiet)
+        match &self.command {
+            Some(Command::Run(args)) => args.quiet,
+            Some(Command::Chat(args)) => args.quiet,
+            _ => false,
+        }
     }
 
     fn run(self) -> anyhow::Result<Exit> {
         match self.command {
             Some(Command::Run(args)) => run::run(&args),
+            Some(Command::Chat(args)) => chat::run(&args),
             Some(Command::Inspect(args)) => inspect::run(&args),
             Some(Command::Plan(args)) => plan::run(&args),
             Some(Command::Validate(args)) => validate::run(&args),
@@ -144,6 +203,16 @@ impl Cli {
             Some(Command::Profile(args)) => profile::run(&args),
             Some(Command::Logits(args)) => logits::run(&args),
             Some(Command::Bench(args)) => bench::run(&args),
+            #[cfg(feature = "hub")]
+            Some(Command::Pull(args)) => pull::run(&args),
+            #[cfg(feature = "hub")]
+            Some(Command::List(args)) => stored::list(&args),
+            #[cfg(feature = "hub")]
+            Some(Command::Show(args)) => stored::show(&args),
+            #[cfg(feature = "hub")]
+            Some(Command::Rm(args)) => stored::rm(&args),
+            #[cfg(feature = "server")]
+            Some(Command::Serve(args)) => serve::run(*args),
             Some(Command::Schema) => schema::run(),
             Some(Command::Completions(args)) => completions::run(&args),
             None => Err(exit::usage("no command: see --help")),
@@ -153,8 +222,6 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn parsed(arguments: &[&str]) -> Result<Cli, clap::Error> {

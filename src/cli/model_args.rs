@@ -1,12 +1,13 @@
 //! Options about the model: which file, and how its layers are computed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use powerinfer::{Model, ModelOptions, Repack, SessionOptions, Strategy};
 
 use super::exit;
 use super::gpu_args::{self, GpuArgs};
+use super::model_file::model_file;
 
 /// How the model is loaded.
 #[derive(Debug, clap::Args)]
@@ -40,8 +41,8 @@ pub(super) struct LoadArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub(super) struct ModelArgs {
-    /// The model file, GGUF or PWRI.
-    #[arg(short, long, value_name = "FILE")]
+    /// The model file, GGUF or PWRI, or the name of a pulled model.
+    #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
     #[command(flatten)]
     load: LoadArgs,
@@ -63,7 +64,7 @@ impl ModelArgs {
     ) -> anyhow::Result<Model> {
         let strategy = self.load.strategy_or_implied()?.unwrap_or(strategy);
         let options = self.load.options()?.strategy(strategy).gpu(self.gpu.options(session)?);
-        let model = Model::load_with(&self.model, &options)?;
+        let model = Model::load_with(self.path()?, &options)?;
         gpu_args::tell(&model.info().gpu);
         Ok(model)
     }
@@ -71,12 +72,12 @@ impl ModelArgs {
     /// The model as it lies in the file, for questions: no strategy is refused, nothing is copied.
     pub(super) fn mapped(&self) -> anyhow::Result<Model> {
         let options = ModelOptions::default().strategy(Strategy::Dense).repack(Repack::Never);
-        Ok(Model::load_with(&self.model, &options)?)
+        Ok(Model::load_with(self.path()?, &options)?)
     }
 
     /// The model file.
-    pub(super) fn path(&self) -> &Path {
-        &self.model
+    pub(super) fn path(&self) -> anyhow::Result<PathBuf> {
+        model_file(&self.model)
     }
 }
 

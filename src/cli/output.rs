@@ -29,6 +29,14 @@ impl Out {
         written.context("cannot write to the standard output")
     }
 
+    /// Writes a value as one line of JSON.
+    #[cfg(feature = "hub")]
+    pub(super) fn json_line(&mut self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        let mut text = serde_json::to_string(value).context("cannot write JSON")?;
+        text.push('\n');
+        self.text(&text)
+    }
+
     /// Writes a value as one readable JSON document.
     pub(super) fn json(&mut self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         let mut text = serde_json::to_string_pretty(value).context("cannot write JSON")?;

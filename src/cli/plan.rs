@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::exit::{self, Exit};
 use super::gpu_args::{GIB, PlacementArgs, gib};
 use super::model_args::strategy;
+use super::model_file::model_file;
 use super::output::Out;
 use super::session_args::kv_type;
 
@@ -23,8 +24,8 @@ const VRAM_BUDGET_HELP: &str = "GPU memory that may be used, in GiB, the GPU's o
 #[command(group = clap::ArgGroup::new("memory").required(true).multiple(true))]
 #[command(mut_arg("vram_budget", |arg| arg.help(VRAM_BUDGET_HELP).group("memory")))]
 pub(super) struct Args {
-    /// The model file, GGUF or PWRI.
-    #[arg(short, long, value_name = "FILE")]
+    /// The model file, GGUF or PWRI, or the name of a pulled model.
+    #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
     /// Tokens that the KV cache holds [default: the trained length].
     #[arg(long, visible_alias = "ctx", value_name = "N")]
@@ -62,8 +63,9 @@ pub(super) struct Args {
 
 /// Plans, prints and saves.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let file = GgufFile::open(model_file(&args.model)?)?;
     let gpu = args.placement.files(GpuOptions::new(GpuMode::Preferred));
-    let placement = gpu.place(&GgufFile::open(&args.model)?, &args.wanted()?)?;
+    let placement = gpu.place(&file, &args.wanted()?)?;
     if let Some(path) = &args.save_gpu_index {
         placement.save_gpu_index(path)?;
     }

@@ -79,7 +79,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut session = model.session(options)?;
     count(args, &model, &mut session, &text, window)?;
     let statistics = session.activation_statistics()?;
-    let out = args.out.clone().unwrap_or_else(|| ActivationStatistics::path_of(args.model.path()));
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => ActivationStatistics::path_of(args.model.path()?),
+    };
     statistics.write(&out)?;
     let report = Report::new(&model, &statistics, out);
     let mut stdout = Out::lock();

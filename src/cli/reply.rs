@@ -1,8 +1,10 @@
 //! A reply on its way out: streamed as text, or collected into one JSON object.
 
 use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use powerinfer::engine::{self, EngineInfo, Request, TextEngine};
 use powerinfer::{
     FinishReason, Generation, GenerationSection, GpuMonitor, Metrics, ModelInfo, Runtime, Session,
 };
@@ -26,12 +28,58 @@ pub(super) fn stream(generation: &mut Generation<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints the pieces of a reply as they come and gives its text too; `Err` where they cannot be
+/// printed or the engine fails, then without the text.
+pub(super) fn stream_engine(
+    engine: &mut dyn TextEngine,
+    request: &Request<'_>,
+) -> anyhow::Result<(String, engine::Reply)> {
+    let mut out = Out::lock();
+    let mut text = String::new();
+    let mut unprinted = None;
+    let result = engine.generate(request, &mut |piece| {
+        text.push_str(piece);
+        match out.text(piece) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                unprinted = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    });
+    unprinted.map_or(Ok(()), Err)?;
+    Ok((text, result?))
+}
+
 /// Prints the closing line: what the text cost and how it ended.
 pub(super) fn print_metrics(generation: &Generation<'_>) {
+    let reason = generation.finish_reason().map_or("failed".to_owned(), ToString::to_string);
     let metrics = generation.metrics();
+    note(&closing_line(Some(&metrics), &reason));
+    if metrics.monitor != GpuMonitor::Off {
+        note(&format!("[GPU {}]", metrics.monitor));
+    }
+}
+
+/// What a text cost, as far as that is known, and how it ended.
+pub(super) fn closing_line(metrics: Option<&Metrics>, reason: &str) -> String {
+    let mut parts = metrics.map_or_else(Vec::new, costs);
+    parts.push(reason.to_owned());
+    format!("[{}]", parts.join(" | "))
+}
+
+fn costs(metrics: &Metrics) -> Vec<String> {
+    let cached = match metrics.cached_tokens {
+        0 => String::new(),
+        cached => format!(" ({cached} cached)"),
+    };
+    let prompt = metrics.prompt_tokens;
     let mut parts = vec![
-        rate("prompt", metrics.prompt_tokens, metrics.prefill_tokens_per_second),
-        rate("generated", metrics.completion_tokens, metrics.decode_tokens_per_second),
+        rate(&format!("prompt {prompt} tokens{cached}"), metrics.prefill_tokens_per_second),
+        rate(
+            &format!("generated {} tokens", metrics.completion_tokens),
+            metrics.decode_tokens_per_second,
+        ),
     ];
     if let Some(rate) = metrics.decode_tokens_per_second {
         parts.push(format!("{:.2} ms/token", 1000.0 / rate));
@@ -48,16 +96,11 @@ pub(super) fn print_metrics(generation: &Generation<'_>) {
     if let Some(share) = metrics.overlap_share {
         parts.push(format!("CPU and GPU overlap {:.1} %", 100.0 * share));
     }
-    parts.push(generation.finish_reason().map_or("failed".to_owned(), ToString::to_string));
-    note(&format!("[{}]", parts.join(" | ")));
-    if metrics.monitor != GpuMonitor::Off {
-        note(&format!("[GPU {}]", metrics.monitor));
-    }
+    parts
 }
 
-fn rate(what: &str, tokens: u64, rate: Option<f64>) -> String {
-    let tokens = format!("{what} {tokens} tokens");
-    rate.map_or(tokens.clone(), |rate| format!("{tokens}, {rate:.1} tok/s"))
+fn rate(what: &str, rate: Option<f64>) -> String {
+    rate.map_or(what.to_owned(), |rate| format!("{what}, {rate:.1} tok/s"))
 }
 
 /// Everything about a run that a program may want to know.
@@ -69,6 +112,9 @@ pub(super) struct Reply {
     stop: Option<String>,
     metrics: Option<Metrics>,
     model: Option<ModelInfo>,
+    /// Where the model is, if it is not in this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<EngineInfo>,
     settings: ReplySettings,
     error: Option<Value>,
 }
@@ -120,6 +166,23 @@ impl Reply {
             self.stop = Some(stop.clone());
         }
         Ok(result?)
+    }
+
+    /// Takes in the reply of a model that is elsewhere.
+    pub(super) fn collect_remote(
+        &mut self,
+        engine: &mut dyn TextEngine,
+        request: &Request<'_>,
+    ) -> anyhow::Result<engine::Reply> {
+        self.remote = Some(engine.info());
+        let text = &mut self.text;
+        let reply = engine.generate(request, &mut |piece| {
+            text.push_str(piece);
+            ControlFlow::Continue(())
+        })?;
+        self.metrics.clone_from(&reply.metrics);
+        self.finish_reason = Some(reply.finish_reason.clone());
+        Ok(reply)
     }
 
     pub(super) fn fail(&mut self, error: &anyhow::Error) {

@@ -1,6 +1,8 @@
 //! Options about how tokens are chosen.
 
-use powerinfer::{Mirostat, Sampling};
+use powerinfer::engine::Options;
+use powerinfer::{Error, Mirostat};
+use serde_json::{Map, Value};
 
 /// How tokens are chosen.
 #[derive(Debug, clap::Args)]
@@ -55,31 +57,44 @@ pub(super) struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// Puts what was given in the place of what is there.
-    pub(super) fn apply(&self, sampling: &mut Sampling) {
-        if self.temp == Some(0.0) {
-            sampling.repeat_penalty = 1.0;
+    /// What was given, by its name in policies.
+    pub(super) fn options(&self) -> Result<Options, Error> {
+        let mirostat = self.mirostat.map(|version| serde_json::json!(version));
+        let bias: Map<String, Value> = self
+            .logit_bias
+            .iter()
+            .map(|(token, bias)| (token.to_string(), (*bias).into()))
+            .collect();
+        let given = [
+            ("temperature", self.temp.map(Value::from)),
+            ("top_k", self.top_k.map(Value::from)),
+            ("top_p", self.top_p.map(Value::from)),
+            ("min_p", self.min_p.map(Value::from)),
+            ("typical_p", self.typical.map(Value::from)),
+            ("tfs_z", self.tfs.map(Value::from)),
+            ("mirostat", mirostat),
+            ("mirostat_eta", self.mirostat_lr.map(Value::from)),
+            ("mirostat_tau", self.mirostat_ent.map(Value::from)),
+            ("repeat_penalty", self.repeat_penalty.map(Value::from)),
+            ("repeat_last_n", self.repeat_last_n.map(Value::from)),
+            ("frequency_penalty", self.frequency_penalty.map(Value::from)),
+            ("presence_penalty", self.presence_penalty.map(Value::from)),
+            ("logit_bias", (!bias.is_empty()).then_some(Value::Object(bias))),
+            ("seed", self.seed.map(Value::from)),
+        ];
+        let mut options = Options::default();
+        for (key, value) in given {
+            if let Some(value) = value {
+                options.set(key, value)?;
+            }
         }
-        set(&mut sampling.temperature, self.temp);
-        set(&mut sampling.top_k, self.top_k);
-        set(&mut sampling.top_p, self.top_p);
-        set(&mut sampling.min_p, self.min_p);
-        set(&mut sampling.typical_p, self.typical);
-        set(&mut sampling.tfs_z, self.tfs);
-        set(&mut sampling.mirostat, self.mirostat);
-        set(&mut sampling.mirostat_eta, self.mirostat_lr);
-        set(&mut sampling.mirostat_tau, self.mirostat_ent);
-        set(&mut sampling.repeat_penalty, self.repeat_penalty);
-        set(&mut sampling.repeat_last_n, self.repeat_last_n);
-        set(&mut sampling.frequency_penalty, self.frequency_penalty);
-        set(&mut sampling.presence_penalty, self.presence_penalty);
-        sampling.logit_bias.extend(self.logit_bias.iter().copied());
-        sampling.seed = self.seed.or(sampling.seed);
+        Ok(options)
     }
-}
 
-fn set<T: Copy>(field: &mut T, given: Option<T>) {
-    *field = given.unwrap_or(*field);
+    /// Whether the best token is to be taken always.
+    pub(super) fn is_greedy(&self) -> bool {
+        self.temp == Some(0.0)
+    }
 }
 
 fn mirostat(text: &str) -> Result<Mirostat, String> {
@@ -96,38 +111,4 @@ fn bias(text: &str) -> Result<(u32, f32), String> {
     let token = token.parse().map_err(|_| format!("wanted a token id, found {token:?}"))?;
     let value = value.parse().map_err(|_| format!("wanted a number, found {value:?}"))?;
     Ok((token, value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(clap::Parser)]
-    struct Command {
-        #[command(flatten)]
-        args: SamplingArgs,
-    }
-
-    fn sampling(arguments: &[&str]) -> Sampling {
-        let arguments = std::iter::once(&"test").chain(arguments);
-        let command: Command = clap::Parser::try_parse_from(arguments).unwrap();
-        let mut sampling = Sampling::default().top_k(7).repeat_penalty(1.3).logit_bias(1, 1.0);
-        command.args.apply(&mut sampling);
-        sampling
-    }
-
-    #[test]
-    fn only_what_is_given_changes() {
-        let start = Sampling::default().top_k(7).repeat_penalty(1.3).logit_bias(1, 1.0);
-        assert_eq!(sampling(&[]), start);
-        let given = sampling(&["--top-p", "0.5", "--logit-bias", "2=-1", "--seed", "9"]);
-        assert_eq!(given, start.top_p(0.5).logit_bias(2, -1.0).seed(9));
-    }
-
-    #[test]
-    fn greedy_means_no_penalty_unless_given() {
-        assert!((sampling(&["--temp", "0"]).repeat_penalty - 1.0).abs() < 1e-9, "none");
-        let given = sampling(&["--temp", "0", "--repeat-penalty", "1.2"]);
-        assert!((given.repeat_penalty - 1.2).abs() < 1e-6, "as given");
-    }
 }

@@ -1,25 +1,25 @@
 //! What `run` works with: defaults, then the policy, then the arguments.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use powerinfer::{
-    CacheMode, GgufFile, GpuMode, GpuOptions, HostInfo, Model, ModelFacts, ModelOptions,
-    PlacementMode, Policy, PolicyNote, Strategy,
+    CacheMode, ChatTemplate, ChatTemplateError, Error, GenerateOptions, GgufFile, GpuMode,
+    GpuOptions, GpuState, HostInfo, Model, ModelFacts, ModelOptions, PlacementMode, Policy,
+    PolicyNote, Session, SessionOptions, Strategy,
 };
 
+use super::engine_args::LocalArgs;
 use super::exit;
 use super::gpu_args::{self, GIB};
 use super::interrupt::Interrupt;
-use super::run::Args;
+use super::model_file::{self, Found, policy_file};
+use super::prompt::read_file;
 
 /// The demo model: see the policy for where it comes from.
 const DEMO_MODEL: &[u8] = include_bytes!("../../models/stories-relu.q4_0.powerinfer.gguf");
 const DEMO_POLICY: &str = include_str!("../../configs/models/demo.yaml");
-
-/// Engines that `--engine` may name.
-const ENGINES: [&str; 1] = ["powerinfer"];
 
 /// What is run, and how.
 #[derive(Debug)]
@@ -42,9 +42,8 @@ enum Source {
 
 impl Settings {
     /// Puts policy and arguments together and checks the result against itself and this machine.
-    pub(super) fn new(args: &Args) -> anyhow::Result<Self> {
+    pub(super) fn new(args: &LocalArgs) -> anyhow::Result<Self> {
         let (source, mut policy) = start(args)?;
-        check_engine(args, &policy)?;
         apply(args, &mut policy)?;
         let validated = policy.validate().map_err(anyhow::Error::from);
         if source == Source::Policy {
@@ -62,7 +61,7 @@ impl Settings {
     }
 
     /// Loads the model, and checks that it is the right one and fits.
-    pub(super) fn load(&self, args: &Args, interrupt: &Interrupt) -> anyhow::Result<Model> {
+    pub(super) fn load(&self, args: &LocalArgs, interrupt: &Interrupt) -> anyhow::Result<Model> {
         let interrupt = interrupt.clone();
         let options = args.load.options()?.progress(move |_| {
             if interrupt.has_come() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -83,6 +82,37 @@ impl Settings {
         Ok(model)
     }
 
+    /// A session of the policy's, which measures times of the GPU if the arguments say so.
+    pub(super) fn session(&self, args: &LocalArgs, model: &Model) -> anyhow::Result<Session> {
+        let has_gpu = matches!(model.info().gpu, GpuState::Used(_));
+        let options = SessionOptions::from_policy(&self.policy, model);
+        let mut session = model.session(options.time_device(args.time_gpu && has_gpu))?;
+        session.set_defaults(GenerateOptions::from_policy(&self.policy));
+        Ok(session)
+    }
+
+    /// The chat template: that of the arguments, else the file's.
+    pub(super) fn template(args: &LocalArgs, model: &Model) -> anyhow::Result<ChatTemplate> {
+        if let Some(path) = &args.chat_template {
+            let text = read_file(path)?;
+            let template = ChatTemplate::for_model(Some(&text), None, model.tokenizer()?);
+            let template = template.map_err(|error| exit::coded(exit::Exit::Usage, error));
+            return template.with_context(|| format!("chat template {}", path.display()));
+        }
+        match model.chat_template() {
+            Err(Error::ChatTemplate(ChatTemplateError::Missing)) => {
+                let name = &model.info().name;
+                let message = format!(
+                    "{name} has no chat template, which says how the model expects a conversation: \
+                     give it one with --chat-template FILE (Jinja, as in tokenizer_config.json), or \
+                     continue plain text with `powerinfer run`"
+                );
+                Err(exit::coded(exit::Exit::DoesNotFit, anyhow::anyhow!(message)))
+            }
+            template => Ok(template?.clone()),
+        }
+    }
+
     /// The strategy and threshold of the policy, which has those of the arguments by now.
     fn with_strategy(&self, options: ModelOptions) -> ModelOptions {
         let sparsity = &self.policy.runtime.sparsity;
@@ -95,18 +125,17 @@ impl Settings {
 }
 
 /// What there is before the arguments.
-fn start(args: &Args) -> anyhow::Result<(Source, Policy)> {
+fn start(args: &LocalArgs) -> anyhow::Result<(Source, Policy)> {
     match (&args.config, &args.model) {
-        (Some(config), _) => {
-            let policy = Policy::from_file(config);
-            let policy = policy.with_context(|| format!("policy {}", config.display()))?;
-            Ok((Source::Policy, policy))
-        }
-        (None, Some(model)) => {
-            let mut policy = Policy::new(path_text(model)?);
-            policy.runtime.gpu = args.gpu.mode_or_implied().unwrap_or_else(GpuMode::of_build);
-            Ok((Source::File, policy))
-        }
+        (Some(config), _) => read_policy(&policy_file(config)?),
+        (None, Some(model)) => match model_file::find(model)? {
+            Found::Pulled { policy, .. } => read_policy(&policy),
+            Found::File(path) => {
+                let mut policy = Policy::new(path_text(&path)?);
+                policy.runtime.gpu = args.gpu.mode_or_implied().unwrap_or_else(GpuMode::of_build);
+                Ok((Source::File, policy))
+            }
+        },
         (None, None) => {
             let policy = Policy::from_yaml(DEMO_POLICY).context("the policy of the demo model")?;
             Ok((Source::Demo, policy))
@@ -114,31 +143,18 @@ fn start(args: &Args) -> anyhow::Result<(Source, Policy)> {
     }
 }
 
-fn check_engine(args: &Args, policy: &Policy) -> anyhow::Result<()> {
-    let Some(engine) = &args.engine else { return Ok(()) };
-    if !ENGINES.contains(&engine.as_str()) {
-        let known = ENGINES.join(", ");
-        return Err(exit::usage(format!("unknown engine {engine:?}: known are {known}")));
-    }
-    let of_policy = serde_json::to_value(policy.engine)?;
-    if of_policy != engine.as_str() {
-        tracing::warn!("the policy is for the engine {of_policy}, run by `{engine}`");
-    }
-    Ok(())
+fn read_policy(path: &Path) -> anyhow::Result<(Source, Policy)> {
+    let policy = Policy::from_file(path);
+    Ok((Source::Policy, policy.with_context(|| format!("policy {}", path.display()))?))
 }
 
 /// Puts what the arguments say in the place of what the policy says.
-fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
+fn apply(args: &LocalArgs, policy: &mut Policy) -> anyhow::Result<()> {
     if let (Some(_), Some(model)) = (&args.config, &args.model) {
         // Relative to where we are, not to the policy's folder.
-        policy.model_path = path_text(&std::path::absolute(model)?)?;
+        policy.model_path = path_text(&std::path::absolute(model_file::model_file(model)?)?)?;
     }
-    let generation = &mut policy.generation;
-    args.sampling.apply(&mut generation.sampling);
-    generation.max_tokens = args.max_tokens.unwrap_or(generation.max_tokens);
-    if !args.stop.is_empty() {
-        generation.stop.clone_from(&args.stop);
-    }
+    args.apply(&mut policy.generation)?;
     let runtime = &mut policy.runtime;
     runtime.gpu = args.gpu.gpu.unwrap_or(runtime.gpu);
     args.gpu.refuse_with_off(runtime.gpu)?;
@@ -176,7 +192,7 @@ fn apply(args: &Args, policy: &mut Policy) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn path_text(path: &std::path::Path) -> anyhow::Result<String> {
+pub(super) fn path_text(path: &Path) -> anyhow::Result<String> {
     let text = PathBuf::from(path).into_os_string().into_string();
     text.map_err(|path| exit::usage(format!("{}: wanted a path of UTF-8 text", path.display())))
 }

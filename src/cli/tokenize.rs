@@ -8,6 +8,7 @@ use powerinfer::{EncodeOptions, Model, ModelOptions, Repack, Token, Tokenizer};
 use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
+use super::model_file::model_file;
 use super::output::Out;
 use super::prompt;
 
@@ -15,8 +16,8 @@ use super::prompt;
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each one is a switch of the command line")]
 pub(super) struct Args {
-    /// The model file whose tokenizer is used.
-    #[arg(short, long, value_name = "FILE", help_heading = "Model")]
+    /// The model file whose tokenizer is used, or the name of a pulled model.
+    #[arg(short, long, value_name = "MODEL", help_heading = "Model")]
     model: PathBuf,
     /// The text [default: what is piped in].
     #[arg(conflicts_with = "file")]
@@ -44,7 +45,8 @@ pub(super) struct Args {
 
 /// Encodes or decodes.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let model = Model::load_with(&args.model, &ModelOptions::default().repack(Repack::Never))?;
+    let path = model_file(&args.model)?;
+    let model = Model::load_with(path, &ModelOptions::default().repack(Repack::Never))?;
     let tokenizer = model.tokenizer()?;
     match &args.decode {
         Some(ids) => decode(args, tokenizer, &parse_ids(ids)?)?,

@@ -10,13 +10,14 @@ use powerinfer::{
 use serde::Serialize;
 
 use super::exit::{self, Exit};
+use super::model_file::policy_file;
 use super::output::Out;
 
 /// Arguments of `powerinfer validate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = exit::help())]
 pub(super) struct Args {
-    /// The policy, a YAML file.
+    /// The policy, a YAML file, or the name of a pulled model.
     #[arg(short, long, value_name = "POLICY")]
     config: PathBuf,
     /// Reads the whole model file for its checksum, even if that was done before [default: off].
@@ -74,8 +75,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 impl Report {
     fn check_all(&mut self, args: &Args) -> anyhow::Result<()> {
         let policy = self.check("policy", || {
-            let policy = Policy::from_file(&args.config);
-            let policy = policy.with_context(|| format!("policy {}", args.config.display()))?;
+            let path = policy_file(&args.config)?;
+            let policy = Policy::from_file(&path);
+            let policy = policy.with_context(|| format!("policy {}", path.display()))?;
             let hash = policy.hash();
             Ok((policy, hash))
         })?;

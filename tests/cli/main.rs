@@ -1,9 +1,19 @@
 //! Runs the `powerinfer` binary and looks at exit code, stdout and stderr; one test binary.
 
 #![expect(clippy::print_stdout, reason = "tests say what they skip")]
+#![cfg_attr(feature = "openai", expect(clippy::unwrap_used, reason = "helpers of tests may fail"))]
 
+#[cfg(feature = "openai")]
+mod chat;
+#[cfg(all(unix, feature = "openai"))]
+mod chat_terminal;
 mod failures;
+#[cfg(feature = "openai")]
+#[path = "../../powerinfer/tests/it/fake_server.rs"]
+mod fake_server;
 mod gpu;
+#[cfg(feature = "hub")]
+mod hub;
 mod plan;
 mod profile;
 mod replies;

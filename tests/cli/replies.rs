@@ -1,15 +1,14 @@
 //! `powerinfer run`: texts, streams, and what ends them.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::PathBuf;
 use std::process::Stdio;
 
-use powerinfer::synthetic::{Preset, Shape, SyntheticSpec};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::support::{
-    DEMO, code, file, json, policy, powerinfer, printed, reference, run, stderr, stdout, text,
+    DEMO, code, file, json, long_model, policy, powerinfer, printed, reference, run, stderr,
+    stdout, text,
 };
 
 #[test]
@@ -173,13 +172,30 @@ fn stop_strings_end_the_text() {
     assert!(!reply["text"].as_str().unwrap().contains('.'), "{reply}");
 }
 
-/// A model whose texts are longer than a pipe holds, so that they do not end while nobody reads.
-fn long_model(folder: &TempDir) -> PathBuf {
-    let tiny = SyntheticSpec::preset(Preset::Tiny);
-    let shape = Shape { context_length: 60_000, ..tiny.shape };
-    let path = folder.path().join("long.gguf");
-    SyntheticSpec { shape, ..tiny }.write(&path).expect("the folder is ours");
-    path
+#[test]
+fn a_schema_or_a_grammar_shapes_the_reply() {
+    let folder = TempDir::new().unwrap();
+    let schema = r#"{"type": "object", "properties": {"cat": {"enum": ["Tom", "Kit"]}},
+        "required": ["cat"], "additionalProperties": false}"#;
+    let path = file(&folder, "schema.json", schema);
+    let rest = ["-p", "The cat is", "--temp", "0", "-n", "200", "--quiet"];
+    let inline = printed(&[&rest[..], &["--json-schema", schema]].concat());
+    let reply: Value = serde_json::from_str(&inline).unwrap();
+    assert!(["Tom", "Kit"].contains(&reply["cat"].as_str().unwrap()), "{inline}");
+    assert_eq!(printed(&[&rest[..], &["--json-schema", text(&path)]].concat()), inline);
+    let grammar = file(&folder, "grammar.lark", "start: \"is \" /[a-c]{3}/\n");
+    let reply = printed(&[&rest[..], &["--grammar", text(&grammar)]].concat());
+    assert!(reply.len() == 6 && reply.starts_with("is "), "{reply}");
+}
+
+#[test]
+fn a_schema_that_cannot_be_used_is_a_fault_of_the_arguments() {
+    for schema in ["{", "{\"type\": \"colour\"}", "{\"$ref\": \"#\"}"] {
+        let output = run(&["-p", "x", "--json-schema", schema, "-n", "4"]);
+        assert_eq!(code(&output), 2, "{schema}: {}", stderr(&output));
+    }
+    let output = run(&["-p", "x", "--json-schema", "{}", "--ignore-eos"]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use powerinfer::synthetic::{Preset, Shape, SyntheticSpec};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -15,6 +16,10 @@ pub(super) fn powerinfer(arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
     for name in ["THREADS", "SPARSE_THRESHOLD", "LOG_FORMAT"] {
         command.env_remove(format!("POWERINFER_{name}"));
+    }
+    let ours = ["POWERINFER_MODELS", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE"];
+    for name in ours.into_iter().chain(["OPENAI_API_KEY", "XDG_STATE_HOME"]) {
+        command.env_remove(name);
     }
     command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command
@@ -34,6 +39,15 @@ pub(super) fn stdout(output: &Output) -> String {
 
 pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("stderr is text")
+}
+
+/// A model whose texts are longer than a pipe holds, so that they do not end while nobody reads.
+pub(super) fn long_model(folder: &TempDir) -> PathBuf {
+    let tiny = SyntheticSpec::preset(Preset::Tiny);
+    let shape = Shape { context_length: 60_000, ..tiny.shape };
+    let path = folder.path().join("long.gguf");
+    SyntheticSpec { shape, ..tiny }.write(&path).expect("the folder is ours");
+    path
 }
 
 /// What a run that has to succeed prints.

@@ -21,8 +21,8 @@ use crate::state::App;
 use crate::wire::completion::{
     CompletionChoice, CompletionLogprobs, CompletionRequest, CompletionResponse, OnePrompt,
 };
-use crate::wire::generation::{MAX_TOP_LOGPROBS, refuse};
-use crate::wire::{StreamOptions, Usage};
+use crate::wire::generation::{Allowed, MAX_TOP_LOGPROBS, refuse};
+use crate::wire::{StreamOptions, UsageField};
 
 /// Prompts of one request at most.
 const MAX_PROMPTS: usize = 256;
@@ -57,8 +57,8 @@ pub(crate) async fn completions(
         tracing::debug!(request_id = id.0, user, "completion");
     }
     let answer = Answer::new(&engine, request.logprobs.is_some());
-    let shifts = app.options().context_shift;
-    let prepare = move |engine: &Engine| requests(engine, request, choices, shifts);
+    let allowed = app.options().allowed();
+    let prepare = move |engine: &Engine| requests(engine, request, choices, allowed);
     let generations = Generations::start(&app, &engine, &id, choices as usize, prepare).await?;
     match streaming {
         Some(options) => Ok(answer.stream(generations, options)),
@@ -70,12 +70,11 @@ fn requests(
     engine: &Engine,
     request: CompletionRequest,
     choices: u32,
-    shifts: bool,
+    allowed: Allowed,
 ) -> Result<Vec<Request>, ApiError> {
     let vocab_size = engine.requests.model().info().vocab_size;
-    let mut options = request.common().options(engine.requests.defaults(), vocab_size)?;
+    let mut options = request.common().options(engine.requests.defaults(), vocab_size, allowed)?;
     options.echo = request.echo.unwrap_or(false);
-    options.context_shift = shifts;
     options.logprobs = match request.logprobs {
         Some(n) if n > MAX_TOP_LOGPROBS => {
             let message = format!("`logprobs` is {n}, wanted 0 to {MAX_TOP_LOGPROBS}");
@@ -143,7 +142,7 @@ impl Answer {
             finish_reason: Some(text.finish_reason),
         });
         let choices = choices.collect();
-        Ok(Json(self.frame(choices, Some(Some(usage)))).into_response())
+        Ok(Json(self.frame(choices, UsageField::Told(usage))).into_response())
     }
 
     fn stream(self, generations: Generations, options: StreamOptions) -> Response {
@@ -157,11 +156,7 @@ impl Answer {
         sse(events.flatten())
     }
 
-    fn frame(
-        &self,
-        choices: Vec<CompletionChoice>,
-        usage: Option<Option<Usage>>,
-    ) -> CompletionResponse {
+    fn frame(&self, choices: Vec<CompletionChoice>, usage: UsageField) -> CompletionResponse {
         CompletionResponse {
             id: self.id.clone(),
             object: "text_completion",
@@ -201,7 +196,7 @@ impl Progress {
         if self.has_failed {
             return Vec::new();
         }
-        let no_usage = options.include_usage.then_some(None);
+        let no_usage = UsageField::in_chunk(options);
         let choice = match told {
             Some((index, Told::Piece(piece))) => {
                 self.texts[index].push_str(&piece.text);
@@ -224,7 +219,7 @@ impl Progress {
             Some((_, Told::Embedded { .. })) => return Vec::new(),
             None => {
                 let done = Ok(axum::response::sse::Event::default().data("[DONE]"));
-                let usage = Some(Some(self.meter.usage()));
+                let usage = UsageField::Told(self.meter.usage());
                 let last = event(&self.answer.frame(Vec::new(), usage));
                 return if options.include_usage { vec![last, done] } else { vec![done] };
             }

@@ -60,8 +60,8 @@ pub(crate) async fn embeddings(
                 _ => return Err(crate::engine::lost()),
             };
             usage.prompt_tokens += tokens as u64;
-            let embedding = write(vector, format);
-            data.push(Embedding { object: "embedding", index: data.len(), embedding });
+            let vector = write(vector, format);
+            data.push(Embedding { object: "embedding", index: data.len(), vector });
         }
     }
     usage.total_tokens = usage.prompt_tokens;

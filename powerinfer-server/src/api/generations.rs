@@ -21,7 +21,7 @@ pub(super) struct Generations {
 
 /// A finished text.
 #[derive(Debug, Default)]
-pub(super) struct Text {
+pub(super) struct Made {
     pub(super) text: String,
     pub(super) details: Vec<TokenDetail>,
     pub(super) finish_reason: &'static str,
@@ -57,28 +57,28 @@ impl Generations {
     }
 
     /// All texts in their order. The first that fails ends them all.
-    pub(super) async fn collect(self) -> Result<(Vec<Text>, Usage), ApiError> {
+    pub(super) async fn collect(self) -> Result<(Vec<Made>, Usage), ApiError> {
         let mut meter = self.meter();
         let mut texts = Vec::with_capacity(self.replies.len());
         let mut replies = self.replies;
         for (index, reply) in replies.iter_mut().enumerate() {
-            let mut text = Text::default();
+            let mut made = Made::default();
             loop {
                 match reply.next().await {
                     Some(Told::Piece(piece)) => {
-                        text.text.push_str(&piece.text);
-                        text.details.extend(piece.tokens);
+                        made.text.push_str(&piece.text);
+                        made.details.extend(piece.tokens);
                     }
                     Some(Told::Finished(finished)) => {
                         meter.add(index, &finished);
-                        text.finish_reason = finish_reason(&finished.finish_reason)?;
+                        made.finish_reason = finish_reason(&finished.finish_reason)?;
                         break;
                     }
                     Some(Told::Failed(error)) => return Err(error),
                     Some(Told::Embedded { .. }) | None => return Err(crate::engine::lost()),
                 }
             }
-            texts.push(text);
+            texts.push(made);
         }
         Ok((texts, meter.usage))
     }

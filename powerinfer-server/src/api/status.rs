@@ -50,7 +50,7 @@ pub(crate) async fn version(State(app): State<App>) -> Json<Version> {
     let build = app.options().build;
     Json(Version {
         engine: "powerinfer",
-        version: env!("CARGO_PKG_VERSION"),
+        number: env!("CARGO_PKG_VERSION"),
         commit: build.commit,
         features: build.features,
         cpu: powerinfer::cpu_name(),

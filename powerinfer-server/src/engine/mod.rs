@@ -5,7 +5,7 @@ mod snapshot;
 mod thread;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,10 +18,16 @@ pub(crate) use snapshot::{Snapshot, Snapshots};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 
+/// Why a model cannot be loaded, in whatever form its loader has.
+pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Opens a session on a model.
+type Open = Box<dyn Fn(&Model) -> Result<Session, Error> + Send>;
+
 /// A loaded model and how sessions are opened on it.
 pub struct Served {
     pub(crate) model: Model,
-    open: Box<dyn Fn(&Model) -> Result<Session, Error> + Send>,
+    open: Open,
     id: String,
     template: Option<ChatTemplate>,
     facts: serde_json::Map<String, serde_json::Value>,
@@ -87,7 +93,8 @@ pub(crate) struct Engine {
     /// When it was ready, in seconds of Unix.
     pub(crate) created: u64,
     pub(crate) snapshots: Arc<Snapshots>,
-    mailbox: mpsc::Sender<Submission>,
+    /// None once the engine was closed.
+    mailbox: Mutex<Option<mpsc::Sender<Submission>>>,
     queue: Arc<Queue>,
 }
 
@@ -98,23 +105,27 @@ struct Queue {
     limit: usize,
 }
 
+/// A place in the queue; free again when this is dropped.
+struct Place(Arc<Queue>);
+
 /// A request on its way to the engine's thread.
 struct Submission {
     request: Request,
     reply: reply::Sender,
+    place: Place,
 }
 
 /// An engine's thread that was started.
 pub(crate) struct Started {
     pub(crate) state: watch::Receiver<State>,
     /// Tells why it ended, if it did not end because nobody needs it any more.
-    pub(crate) failure: oneshot::Receiver<Error>,
+    pub(crate) failure: oneshot::Receiver<LoadError>,
     pub(crate) thread: JoinHandle<()>,
 }
 
 /// Starts the engine's thread, which loads the model first.
 pub(crate) fn start(
-    load: impl FnOnce() -> Result<Served, Error> + Send + 'static,
+    load: impl FnOnce() -> Result<Served, LoadError> + Send + 'static,
     queue_limit: usize,
     prefill_chunk: Option<usize>,
     metrics: Arc<Metrics>,
@@ -136,13 +147,32 @@ pub(crate) fn start(
 impl Engine {
     /// Puts requests into the queue, all or none, and gives the replies in their order.
     pub(crate) fn submit(&self, requests: Vec<Request>) -> Result<Vec<Reply>, ApiError> {
-        self.queue.enter(requests.len())?;
-        let submit = |request: Request| {
+        let mailbox = self.mailbox().clone().ok_or_else(lost)?;
+        let places = Queue::enter(&self.queue, requests.len())?;
+        let submit = |(request, place): (Request, Place)| {
             let (sender, reply) = reply::channel(request.handle());
-            let sent = self.mailbox.send(Submission { request, reply: sender });
+            let sent = mailbox.send(Submission { request, reply: sender, place });
             sent.map(|()| reply).map_err(|_| lost())
         };
-        requests.into_iter().map(submit).collect()
+        requests.into_iter().zip(places).map(submit).collect()
+    }
+
+    /// Takes no more requests; the engine's thread ends when it has done the last one.
+    pub(crate) fn close(&self) {
+        self.mailbox().take();
+    }
+
+    /// A plain value is whole even if a thread panicked while it held the lock.
+    fn mailbox(&self) -> MutexGuard<'_, Option<mpsc::Sender<Submission>>> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the model's conversations are written, or why there are none.
+    pub(crate) fn chat_template(&self) -> Result<&ChatTemplate, ApiError> {
+        match &self.template {
+            Some(template) => Ok(template),
+            None => Ok(self.requests.model().chat_template()?),
+        }
     }
 
     /// Requests that have no sequence yet.
@@ -152,14 +182,19 @@ impl Engine {
 }
 
 impl Queue {
-    fn enter(&self, n: usize) -> Result<(), ApiError> {
-        let add = |waiting: usize| waiting.checked_add(n).filter(|&sum| sum <= self.limit);
-        let entered = self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
-        entered.map(|_| ()).map_err(|waiting| ApiError::busy(waiting.min(self.limit)))
+    /// Takes `n` places, or none.
+    fn enter(this: &Arc<Self>, n: usize) -> Result<Vec<Place>, ApiError> {
+        let add = |waiting: usize| waiting.checked_add(n).filter(|&sum| sum <= this.limit);
+        match this.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add) {
+            Ok(_) => Ok((0..n).map(|_| Place(Arc::clone(this))).collect()),
+            Err(waiting) => Err(ApiError::busy(waiting, this.limit)),
+        }
     }
+}
 
-    fn leave(&self) {
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::ApiError;
 #[derive(Debug)]
 pub(crate) enum Told {
     Piece(Piece),
-    Finished(Finished),
+    Finished(Box<Finished>),
     Embedded { vector: Vec<f32>, tokens: usize },
     Failed(ApiError),
 }

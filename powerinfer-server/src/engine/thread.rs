@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
-use powerinfer::{Error, Event, RequestId, Scheduler};
+use powerinfer::{Event, RequestId, Scheduler};
 use tokio::sync::watch;
 
 use super::snapshot::{Snapshots, Watch};
-use super::{Engine, Queue, Served, State, Submission, reply, unix_seconds};
+use super::{Engine, LoadError, Place, Queue, Served, State, Submission, reply, unix_seconds};
 use crate::metrics::Metrics;
 
 pub(super) struct Thread {
@@ -24,18 +24,25 @@ struct Clients(HashMap<RequestId, Client>);
 
 struct Client {
     reply: reply::Sender,
-    is_waiting: bool,
+    /// Until it has a sequence.
+    place: Option<Place>,
 }
 
 impl Thread {
-    /// Runs until all who could submit anything are gone.
-    pub(super) fn run(self, load: impl FnOnce() -> Result<Served, Error>) -> Result<(), Error> {
+    /// Runs until the engine is closed.
+    pub(super) fn run(
+        self,
+        load: impl FnOnce() -> Result<Served, LoadError>,
+    ) -> Result<(), LoadError> {
         let result = self.load_and_serve(load);
         self.state.send_replace(State::Lost);
         result
     }
 
-    fn load_and_serve(&self, load: impl FnOnce() -> Result<Served, Error>) -> Result<(), Error> {
+    fn load_and_serve(
+        &self,
+        load: impl FnOnce() -> Result<Served, LoadError>,
+    ) -> Result<(), LoadError> {
         let Served { model, open, id, template, facts } = load()?;
         let mut scheduler = self.scheduler(open(&model)?);
         let template = template.or_else(|| model.chat_template().ok().cloned());
@@ -48,7 +55,7 @@ impl Thread {
             facts,
             created: unix_seconds(),
             snapshots: Arc::clone(&snapshots),
-            mailbox,
+            mailbox: Mutex::new(Some(mailbox)),
             queue: Arc::clone(&self.queue),
         };
         self.state.send_replace(State::Ready(Arc::new(engine)));
@@ -99,9 +106,10 @@ impl Thread {
 }
 
 impl Clients {
-    fn take(&mut self, scheduler: &mut Scheduler, Submission { request, reply }: Submission) {
+    fn take(&mut self, scheduler: &mut Scheduler, submission: Submission) {
+        let Submission { request, reply, place } = submission;
         let id = scheduler.submit(request);
-        self.0.insert(id, Client { reply, is_waiting: true });
+        self.0.insert(id, Client { reply, place: Some(place) });
     }
 
     fn tell(&mut self, id: RequestId, event: Event, thread: &Thread) {
@@ -114,10 +122,7 @@ impl Clients {
             }
             _ => true,
         };
-        if client.is_waiting {
-            client.is_waiting = false;
-            thread.queue.leave();
-        }
+        client.place = None;
         client.reply.send(event);
         if is_last {
             self.0.remove(&id);

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::Usage;
 use super::generation::generation_request;
+use super::tool::{Tool, ToolCallMessage, ToolChoice};
+use super::{Usage, UsageField};
 
 generation_request! {
     /// Asks for the next message of a conversation.
@@ -24,15 +25,10 @@ generation_request! {
         /// Further variables of the model's chat template.
         #[schema(value_type = Option<Object>)]
         chat_template_kwargs: Option<Map<String, Value>>,
-        /// The form of the text.
-        #[schema(value_type = Option<Object>)]
-        response_format: Option<Value>,
         /// Functions that the model may call.
-        #[schema(value_type = Option<Vec<Object>>)]
-        tools: Option<Value>,
-        /// Which of them it calls.
-        #[schema(value_type = Option<Object>)]
-        tool_choice: Option<Value>,
+        tools: Option<Vec<Tool>>,
+        /// Which of them it calls; `auto` where there are any.
+        tool_choice: Option<ToolChoice>,
         /// Only `true`.
         #[schema(value_type = Option<bool>)]
         parallel_tool_calls: Option<Value>,
@@ -59,8 +55,7 @@ pub(crate) struct Message {
     /// Name of the one who speaks.
     pub(crate) name: Option<String>,
     /// Calls of functions that the assistant made.
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub(crate) tool_calls: Option<Value>,
+    pub(crate) tool_calls: Option<Vec<ToolCallMessage>>,
     /// The call that a tool's message answers.
     pub(crate) tool_call_id: Option<String>,
     /// Only null: what the assistant said when it refused.
@@ -132,7 +127,7 @@ pub(crate) struct ChatChoice {
     pub(crate) message: Reply,
     /// How likely its tokens were.
     pub(crate) logprobs: Option<ChatLogprobs>,
-    /// `stop` if the text is complete, `length` if it was cut.
+    /// `stop` if the text is complete, `tool_calls` if it asks for calls, `length` if it was cut.
     pub(crate) finish_reason: &'static str,
 }
 
@@ -145,6 +140,9 @@ pub(crate) struct Reply {
     pub(crate) content: Option<String>,
     /// Always null.
     pub(crate) refusal: Option<String>,
+    /// Functions that are to be called.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tool_calls: Vec<ToolCallMessage>,
 }
 
 /// A piece of replies.
@@ -163,8 +161,9 @@ pub(crate) struct ChatChunk {
     /// What is new; empty in the chunk with the usage.
     pub(crate) choices: Vec<ChatChunkChoice>,
     /// What the replies took; only in the last chunk, and only if it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) usage: Option<Option<Usage>>,
+    #[serde(skip_serializing_if = "UsageField::is_absent")]
+    #[schema(value_type = Option<Usage>)]
+    pub(crate) usage: UsageField,
 }
 
 /// What is new in a reply.
@@ -189,6 +188,9 @@ pub(crate) struct Delta {
     /// More text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) content: Option<String>,
+    /// More calls, each whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tool_calls: Vec<ToolCallMessage>,
 }
 
 /// How likely tokens were.

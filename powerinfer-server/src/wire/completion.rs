@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::Usage;
 use super::generation::generation_request;
+use super::{Usage, UsageField};
 
 generation_request! {
     /// Asks for the continuation of prompts.
@@ -76,8 +76,9 @@ pub(crate) struct CompletionResponse {
     /// `n` texts of the first prompt, then of the next; in a stream what is new of them.
     pub(crate) choices: Vec<CompletionChoice>,
     /// What they took; in a stream only in the last chunk, and only if it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) usage: Option<Option<Usage>>,
+    #[serde(skip_serializing_if = "UsageField::is_absent")]
+    #[schema(value_type = Option<Usage>)]
+    pub(crate) usage: UsageField,
 }
 
 /// A continuation.

@@ -55,7 +55,8 @@ pub(crate) struct Embedding {
     /// Number of its text.
     pub(crate) index: usize,
     /// The vector.
-    pub(crate) embedding: Vector,
+    #[serde(rename = "embedding")]
+    pub(crate) vector: Vector,
 }
 
 /// A vector of length 1.

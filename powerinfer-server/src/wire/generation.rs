@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use powerinfer::{GenerateOptions, Sampling};
 use serde_json::Value;
 
+use super::format::{self, Grammar, ResponseFormat};
 use super::{OneOrMany, StreamOptions};
 use crate::error::ApiError;
 
@@ -73,6 +74,10 @@ macro_rules! generation_request {
             pub(crate) logit_bias: Option<std::collections::BTreeMap<String, f32>>,
             /// Goes on where the model would end the text.
             pub(crate) ignore_eos: Option<bool>,
+            /// The form of the text.
+            pub(crate) response_format: Option<$crate::wire::format::ResponseFormat>,
+            /// A grammar that the text keeps to.
+            pub(crate) grammar: Option<$crate::wire::format::Grammar>,
             /// Who asks; it is written to the log.
             pub(crate) user: Option<String>,
         }
@@ -100,6 +105,8 @@ macro_rules! generation_request {
                     repeat_last_n: self.repeat_last_n,
                     logit_bias: self.logit_bias.as_ref(),
                     ignore_eos: self.ignore_eos,
+                    response_format: self.response_format.as_ref(),
+                    grammar: self.grammar.as_ref(),
                     user: self.user.as_deref(),
                 }
             }
@@ -107,6 +114,13 @@ macro_rules! generation_request {
     };
 }
 pub(crate) use generation_request;
+
+/// What this server allows to texts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowed {
+    pub(crate) context_shift: bool,
+    pub(crate) lark: bool,
+}
 
 /// The fields of all requests that generate text.
 #[derive(Debug, Clone, Copy)]
@@ -130,6 +144,8 @@ pub(crate) struct Common<'r> {
     pub(crate) repeat_last_n: Option<u32>,
     pub(crate) logit_bias: Option<&'r BTreeMap<String, f32>>,
     pub(crate) ignore_eos: Option<bool>,
+    pub(crate) response_format: Option<&'r ResponseFormat>,
+    pub(crate) grammar: Option<&'r Grammar>,
     pub(crate) user: Option<&'r str>,
 }
 
@@ -159,11 +175,14 @@ impl Common<'_> {
         &self,
         defaults: &GenerateOptions,
         vocab_size: u32,
+        allows: Allowed,
     ) -> Result<GenerateOptions, ApiError> {
         let mut options = GenerateOptions::default()
             .sampling(self.sampling(defaults.sampling.clone().unwrap_or_default(), vocab_size)?)
-            .ignore_end(self.ignore_eos.unwrap_or(false));
+            .ignore_end(self.ignore_eos.unwrap_or(false))
+            .context_shift(allows.context_shift);
         options.max_tokens = self.max_tokens;
+        options.grammar = format::grammar(self.response_format, self.grammar, allows.lark)?;
         if let Some(stop) = self.stop {
             let stops = stop.clone().into_vec();
             if stops.len() > MAX_STOPS {

@@ -3,10 +3,12 @@
 pub(crate) mod chat;
 pub(crate) mod completion;
 pub(crate) mod embedding;
+pub(crate) mod format;
 pub(crate) mod generation;
 pub(crate) mod model;
 pub(crate) mod status;
 pub(crate) mod tokens;
+pub(crate) mod tool;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,6 +43,29 @@ pub(crate) struct Usage {
     pub(crate) total_tokens: u64,
     /// More about the prompt.
     pub(crate) prompt_tokens_details: PromptTokensDetails,
+}
+
+/// The usage in a part of an answer.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub(crate) enum UsageField {
+    /// Nobody asked for it: the field is not there.
+    Absent,
+    /// It comes in the last part: null.
+    Later,
+    /// Here it is.
+    Told(Usage),
+}
+
+impl UsageField {
+    /// What stands in the parts of a stream before the last.
+    pub(crate) fn in_chunk(options: StreamOptions) -> Self {
+        if options.include_usage { Self::Later } else { Self::Absent }
+    }
+
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
 }
 
 /// More about the tokens of a prompt.

@@ -18,7 +18,8 @@ pub(crate) struct Version {
     /// `powerinfer`.
     pub(crate) engine: &'static str,
     /// Version of the engine.
-    pub(crate) version: &'static str,
+    #[serde(rename = "version")]
+    pub(crate) number: &'static str,
     /// Commit that it was built from.
     pub(crate) commit: Option<&'static str>,
     /// Features that it was built with.

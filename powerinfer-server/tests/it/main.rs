@@ -3,13 +3,16 @@
 #![expect(
     clippy::unwrap_used,
     clippy::missing_assert_message,
-    reason = "helpers of tests fail like tests: by panicking where the fault is"
+    clippy::needless_pass_by_value,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests fail like tests: by panicking where the fault is; values are small"
 )]
 
 mod chat;
 mod client;
 mod completions;
 mod embeddings;
+mod formats;
 mod load;
 mod refusals;
 mod status;

@@ -33,7 +33,7 @@ async fn health_is_503_while_the_model_loads() {
 
 #[tokio::test]
 async fn a_model_that_cannot_load_ends_the_server() {
-    let load = || Err(powerinfer::Model::load("/nonexistent.gguf").unwrap_err());
+    let load = || Err(powerinfer::Model::load("/nonexistent.gguf").unwrap_err().into());
     let server = Running::start(ServerOptions::default(), load).await;
     let ended = server.ended().await;
     assert!(matches!(ended, Err(ServerError::Engine(_))), "{ended:?}");
@@ -70,7 +70,15 @@ async fn metrics_and_statistics_count_what_happened() {
     let server = Running::new().await;
     let body = json!({"prompt": "Once upon a time", "max_tokens": 20, "temperature": 0});
     server.ask("/v1/completions", &body).await;
-    let stats: Value = server.get("/stats").await.json().await.unwrap();
+    // The snapshot comes just after the answer.
+    let mut stats = Value::Null;
+    for _ in 0..100 {
+        stats = server.get("/stats").await.json().await.unwrap();
+        if stats["layers"] != json!([]) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     let layers = stats["layers"].as_array().unwrap();
     assert_eq!(layers.len(), 6);
     assert!(layers.iter().all(|layer| layer["active_share"].as_f64().unwrap() < 0.5), "{stats}");

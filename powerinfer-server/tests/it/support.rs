@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use powerinfer::{ChatTemplate, GenerateOptions, Model, Sampling, SessionOptions};
-use powerinfer_server::{Served, Server, ServerError, ServerOptions};
+use powerinfer_server::{LoadError, Served, Server, ServerError, ServerOptions};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -64,7 +64,7 @@ impl Running {
 
     pub(crate) async fn with_model(
         options: ServerOptions,
-        load: impl FnOnce() -> Result<Served, powerinfer::Error> + Send + 'static,
+        load: impl FnOnce() -> Result<Served, LoadError> + Send + 'static,
     ) -> Self {
         let running = Self::start(options, load).await;
         running.wait_for("/health", StatusCode::OK).await;
@@ -74,7 +74,7 @@ impl Running {
     /// A server that may still be loading.
     pub(crate) async fn start(
         mut options: ServerOptions,
-        load: impl FnOnce() -> Result<Served, powerinfer::Error> + Send + 'static,
+        load: impl FnOnce() -> Result<Served, LoadError> + Send + 'static,
     ) -> Self {
         options.address.set_port(0);
         let server = Server::bind(options).await.unwrap();
@@ -144,6 +144,11 @@ impl Running {
         drop(self.stop.take());
     }
 }
+
+/// A template that tells of tools, as those of Hermes and Qwen do.
+pub(crate) const TOOL_TEMPLATE: &str = "{% for t in tools or [] %}{{ t.function.name }} {% endfor %}\
+{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>\
+{{ c.function.name }}</tool_call>{% endfor %} {% endfor %}";
 
 /// The demo model with sessions of a few sequences.
 pub(crate) fn served() -> Served {

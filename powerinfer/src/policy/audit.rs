@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Audit {
     /// The version that its makers gave it.
     pub model_version: Option<String>,
-    /// The repository that it can be fetched from, `hf://owner/name`.
+    /// Where it can be fetched from: `hf://owner/name[@revision][/file]`, or `https://...`.
     pub source_repo: Option<String>,
     /// `sha256:` and 64 hexadecimal digits of the model file, or `sha256:unset`.
     pub checksum: Option<String>,

@@ -24,6 +24,7 @@ pub use checks::{HostInfo, ModelFacts, PolicyNote};
 pub use checksum::{CacheMode, Checksum, ChecksumOutcome, verify_checksum};
 pub use error::{Place, PolicyError};
 pub use generation::Generation;
+pub(crate) use nearest::nearest;
 pub use policy::{Engine, Policy};
 pub use runtime::{GpuMode, KvType, PlacementMode, Repack, Runtime};
 pub use sparsity::Sparsity;

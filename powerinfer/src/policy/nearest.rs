@@ -1,7 +1,7 @@
 //! The known name that a misspelt one resembles.
 
 /// The known key that takes the fewest edits, if these are few for the key's length.
-pub(super) fn nearest(key: &str, known: &[&str]) -> Option<String> {
+pub(crate) fn nearest(key: &str, known: &[&str]) -> Option<String> {
     let limit = (key.chars().count() / 3).clamp(1, 3);
     known
         .iter()

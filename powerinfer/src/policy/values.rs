@@ -80,7 +80,8 @@ fn check_gpu(runtime: &Runtime) -> Result<(), PolicyError> {
 fn check_audit(audit: &Audit) -> Result<(), PolicyError> {
     Checksum::parse(audit.checksum.as_deref())?;
     if let Some(repo) = &audit.source_repo {
-        ensure(is_repo(repo), "audit.source_repo", "\"hf://owner/name\"", &format!("{repo:?}"))?;
+        let wanted = "\"hf://owner/name\" or \"https://...\"";
+        ensure(is_source(repo), "audit.source_repo", wanted, &format!("{repo:?}"))?;
     }
     if let Some(date) = &audit.created_at {
         let wanted = "a date like 2026-11-21 or 2026-11-21T10:00:00Z";
@@ -93,12 +94,24 @@ fn check_audit(audit: &Audit) -> Result<(), PolicyError> {
     ensure(in_range, "audit.sparsity.zero_share", "0 to 1", &share.to_string())
 }
 
-fn is_repo(text: &str) -> bool {
+/// Whether `text` is `hf://owner/name[@revision][/file]` or an address of the web.
+fn is_source(text: &str) -> bool {
+    let address = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    if let Some(address) = address {
+        return !address.starts_with('/') && !address.is_empty() && !address.contains(is_odd);
+    }
     let Some(path) = text.strip_prefix("hf://") else { return false };
+    let mut parts = path.split('/');
+    let (owner, name) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let parts: Vec<&str> = path.split('/').collect();
-    let named = |part: &&str| !part.is_empty() && !part.starts_with('.') && part.chars().all(plain);
-    parts.len() >= 2 && parts.iter().all(named)
+    let named = |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(plain);
+    let in_folder = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(is_odd);
+    [owner, name, revision].into_iter().all(named) && parts.all(in_folder)
+}
+
+fn is_odd(c: char) -> bool {
+    c.is_control() || c == '\\'
 }
 
 /// Whether `text` is a day of the calendar, with or without a time after `T`.
@@ -189,13 +202,28 @@ mod tests {
 
     #[test]
     fn repositories_have_an_owner_and_a_name() {
-        for good in ["hf://owner/name", "hf://PowerInfer/Bamboo-v0.1_x/file.gguf"] {
-            assert!(is_repo(good), "{good}");
+        for good in [
+            "hf://owner/name",
+            "hf://PowerInfer/Bamboo-v0.1_x/file.gguf",
+            "hf://a/b@v1.0/folder/a file.gguf",
+            "https://example.org/x.gguf",
+        ] {
+            assert!(is_source(good), "{good}");
         }
-        for bad in
-            ["owner/name", "hf://owner", "hf://owner/", "hf:///name", "hf://a/..", "hf://a/b c"]
-        {
-            assert!(!is_repo(bad), "{bad}");
+        for bad in [
+            "owner/name",
+            "hf://owner",
+            "hf://owner/",
+            "hf:///name",
+            "hf://a/..",
+            "hf://a/b c",
+            "hf://a/b/../c",
+            "hf://a/b@",
+            "https://",
+            "https:///x",
+            "ftp://x/y",
+        ] {
+            assert!(!is_source(bad), "{bad}");
         }
     }
 }

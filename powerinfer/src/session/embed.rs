@@ -106,7 +106,10 @@ impl Session {
             Pooling::Last if part.is_last => part.rows.end - 1..part.rows.end,
             Pooling::Last => return Ok(()),
         };
-        rows.map(core_index).try_for_each(|row| Ok(pool.add(self.hidden(row)?)))
+        for row in rows {
+            pool.add(self.hidden(core_index(row))?);
+        }
+        Ok(())
     }
 }
 

@@ -41,6 +41,12 @@ pub struct GenerateOptions {
     /// When the context is full, forgets the older half of it, but for the first token, and goes
     /// on; off, the text ends there. What stays is computed again.
     pub context_shift: bool,
+    /// Control tokens that are printed as the file spells them, such as `[TOOL_CALLS]`; all others
+    /// print nothing. Names that are no control token of the model have no effect.
+    pub visible: Vec<String>,
+    /// What the text has to be.
+    #[cfg(feature = "grammar")]
+    pub grammar: Option<crate::Grammar>,
 }
 
 impl GenerateOptions {
@@ -107,6 +113,21 @@ impl GenerateOptions {
         self
     }
 
+    /// Sets which control tokens are printed.
+    #[must_use]
+    pub fn visible<S: Into<String>>(mut self, tokens: impl IntoIterator<Item = S>) -> Self {
+        self.visible = tokens.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets what the text has to be.
+    #[cfg(feature = "grammar")]
+    #[must_use]
+    pub fn grammar(mut self, grammar: crate::Grammar) -> Self {
+        self.grammar = Some(grammar);
+        self
+    }
+
     /// Fills what is not set from `defaults`.
     #[must_use]
     pub(super) fn or(self, defaults: &Self) -> Self {
@@ -120,6 +141,9 @@ impl GenerateOptions {
             ignore_end: self.ignore_end || defaults.ignore_end,
             logprobs: self.logprobs.or(defaults.logprobs),
             context_shift: self.context_shift || defaults.context_shift,
+            visible: if self.visible.is_empty() { defaults.visible.clone() } else { self.visible },
+            #[cfg(feature = "grammar")]
+            grammar: self.grammar.or_else(|| defaults.grammar.clone()),
         }
     }
 }

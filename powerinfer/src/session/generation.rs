@@ -75,9 +75,9 @@ impl Session {
     ///
     /// Before anything is computed: [`Error::ContextFull`] if the prompt leaves no room in
     /// the context for another token, [`Error::EmptyPrompt`], [`Error::Tokenizer`], [`Error::Sampling`],
-    /// [`Error::StopString`]. Pieces can be [`Error::Timeout`] or what
-    /// [`decode`](Self::decode) returns, but for a cancel and for the end of the context: they end
-    /// the text with a [`FinishReason`].
+    /// [`Error::StopString`], `Error::Grammar`. Pieces can be [`Error::Timeout`], `Error::Grammar`
+    /// where no token can follow, or what [`decode`](Self::decode) returns, but for a cancel and for
+    /// the end of the context: they end the text with a [`FinishReason`].
     pub fn generate(
         &mut self,
         prompt: &str,

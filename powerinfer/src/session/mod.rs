@@ -1,5 +1,6 @@
 //! A session: a model's KV cache, scratch memory and threads, and everything that computes.
 
+mod constraint;
 mod embed;
 mod generate_options;
 mod generation;

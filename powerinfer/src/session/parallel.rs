@@ -13,7 +13,7 @@ use crate::error::Error;
 /// What has come of a text so far.
 #[derive(Default)]
 struct Text {
-    text: String,
+    so_far: String,
     details: Vec<TokenDetail>,
     completion: Option<Completion>,
 }
@@ -67,12 +67,12 @@ impl Session {
             let text = &mut texts[id.index()];
             match event {
                 Event::Piece(piece) => {
-                    text.text.push_str(&piece.text);
+                    text.so_far.push_str(&piece.text);
                     text.details.extend(piece.tokens);
                 }
                 Event::Finished(finished) => {
                     text.completion = Some(Completion {
-                        text: std::mem::take(&mut text.text),
+                        text: std::mem::take(&mut text.so_far),
                         tokens: finished.tokens,
                         details: std::mem::take(&mut text.details),
                         finish_reason: finished.finish_reason,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::constraint::Constraint;
 use super::generate_options::{FinishReason, GenerateOptions};
 use super::token_detail::{Piece, TokenDetail};
 use crate::batch::Token;
@@ -15,6 +16,7 @@ use crate::text::{StopMatcher, TextDecoder, Tokenizer};
 pub(super) struct Run {
     tokenizer: Tokenizer,
     sampler: Sampler,
+    constraint: Constraint,
     decoder: TextDecoder,
     stops: StopMatcher,
     stop: Vec<String>,
@@ -59,6 +61,7 @@ impl Run {
             return Err(Error::ContextFull { tokens: wanted, capacity, source: None });
         }
         let tokenizer = model.tokenizer()?.clone();
+        let constraint = Constraint::new(model, &options)?;
         let sampling = options.sampling.unwrap_or_default();
         let vocab_size = usize::try_from(model.info().vocab_size).unwrap_or(usize::MAX);
         let newline = model.newline()?;
@@ -66,13 +69,17 @@ impl Run {
         for &token in &tokens {
             sampler.accept(token)?;
         }
-        let continues = tokens.iter().any(|&token| !tokenizer.is_control(token));
+        // A grammar is about the bytes of the tokens: it sees no leading space taken away.
+        let continues =
+            constraint.is_some() || tokens.iter().any(|&token| !tokenizer.is_control(token));
         let decoder =
             if continues { tokenizer.continuation_decoder() } else { tokenizer.decoder() };
+        let decoder = decoder.with_visible(&options.visible);
         let stop = options.stop.unwrap_or_default();
         let ready = if options.echo { prompt.to_owned() } else { String::new() };
         let mut run = Self {
             sampler,
+            constraint,
             decoder,
             stops: StopMatcher::new(&stop)?,
             stop,
@@ -159,12 +166,17 @@ impl Run {
             self.end(FinishReason::MaxTokens);
             return Ok(());
         }
-        let token = self.sampler.sample(logits)?;
+        let Some(allowed) = self.constraint.mask(logits)? else {
+            self.end(FinishReason::EndOfText);
+            return Ok(());
+        };
+        let token = self.sampler.sample(allowed)?;
         if self.tokenizer.is_end_of_generation(token) && !self.ignore_end {
             self.end(FinishReason::EndOfText);
             return Ok(());
         }
         self.sampler.accept(token)?;
+        self.constraint.accept(token)?;
         self.detail(token, self.decoded, logits);
         self.tokens.push(token);
         self.window.push(token);
@@ -177,6 +189,8 @@ impl Run {
             // What the stop string took away is not part of the text, nor are its tokens.
             self.details.retain(|token| token.offset < self.certain);
             self.finish = Some(FinishReason::StopString(self.stop[index].clone()));
+        } else if self.constraint.is_complete() {
+            self.end(FinishReason::EndOfText);
         } else if self.has_all_tokens() {
             self.end(FinishReason::MaxTokens);
         } else if self.window.len() >= self.capacity {

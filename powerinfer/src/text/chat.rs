@@ -5,9 +5,11 @@ use std::time::SystemTime;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, ErrorKind, Value};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::tokenizer::Tokenizer;
+use super::tools::ToolCall;
 use super::{generation_tag, python_json, strftime};
 
 /// Name of the template in its environment and in engine messages.
@@ -16,20 +18,74 @@ const NAME: &str = "chat_template";
 /// about a hundred thousand; a hostile file could ask for any number.
 const FUEL: u64 = 10_000_000;
 
-/// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One message of a conversation, in JSON as the OpenAI API has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
 pub struct ChatMessage {
-    /// Who speaks: `system`, `user`, `assistant`, or what else the template knows.
+    /// Who speaks: `system`, `user`, `assistant`, `tool`, or what else the template knows.
     pub role: String,
-    /// What is said.
+    /// What is said; empty where the message is nothing but calls, for which JSON has `null`.
+    #[serde(deserialize_with = "null_as_empty")]
     pub content: String,
+    /// The calls that an assistant asked for.
+    pub tool_calls: Vec<ToolCall>,
+    /// The call whose result a message of a tool is.
+    pub tool_call_id: Option<String>,
+    /// Name of the speaker, or of the function whose result this is.
+    pub name: Option<String>,
 }
 
 impl ChatMessage {
     /// Makes a message.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
+        Self { role: role.into(), content: content.into(), ..Self::default() }
     }
+
+    /// Sets the calls that an assistant asked for.
+    #[must_use]
+    pub fn tool_calls(mut self, calls: Vec<ToolCall>) -> Self {
+        self.tool_calls = calls;
+        self
+    }
+
+    /// Sets the call whose result this is.
+    #[must_use]
+    pub fn tool_call_id(mut self, id: impl Into<String>) -> Self {
+        self.tool_call_id = Some(id.into());
+        self
+    }
+
+    /// Sets the name of the speaker or function.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+/// What templates see: absent fields are absent, for they ask whether there are any.
+impl Serialize for ChatMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("role", &self.role)?;
+        let is_silent = self.content.is_empty() && !self.tool_calls.is_empty();
+        map.serialize_entry("content", &(!is_silent).then_some(&self.content))?;
+        if !self.tool_calls.is_empty() {
+            map.serialize_entry("tool_calls", &self.tool_calls)?;
+        }
+        if let Some(id) = &self.tool_call_id {
+            map.serialize_entry("tool_call_id", id)?;
+        }
+        if let Some(name) = &self.name {
+            map.serialize_entry("name", name)?;
+        }
+        map.end()
+    }
+}
+
+fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// What a template is filled with.
@@ -165,6 +221,12 @@ impl ChatTemplate {
         let context = self.context(request)?;
         let template = self.environment.get_template(NAME).map_err(render_error)?;
         template.render(context).map_err(render_error)
+    }
+
+    /// The text of the template.
+    pub(super) fn source(&self) -> String {
+        let template = self.environment.get_template(NAME);
+        template.map(|template| template.source().to_owned()).unwrap_or_default()
     }
 
     fn context(&self, request: &ChatRequest<'_>) -> Result<Value, ChatTemplateError> {

@@ -18,11 +18,20 @@ pub struct TextDecoder {
     text: String,
     /// No token has printed yet and the space in front is still to be taken away.
     is_start: bool,
+    /// Control tokens that are printed nevertheless.
+    visible: Vec<u32>,
 }
 
 impl TextDecoder {
     pub(super) fn new(tokenizer: Tokenizer, is_start: bool) -> Self {
-        Self { tokenizer, pending: Vec::new(), text: String::new(), is_start }
+        Self { tokenizer, pending: Vec::new(), text: String::new(), is_start, visible: vec![] }
+    }
+
+    /// Prints the control tokens with these names as the file spells them.
+    pub(crate) fn with_visible(mut self, names: &[String]) -> Self {
+        let tokens = names.iter().filter_map(|name| self.tokenizer.control_token(name));
+        self.visible = tokens.collect();
+        self
     }
 
     /// Takes the next token and gives the text that is complete with it, often empty.
@@ -33,6 +42,10 @@ impl TextDecoder {
     pub fn push(&mut self, id: u32) -> Result<&str, TokenizerError> {
         let piece = self.tokenizer.printed(id, &mut self.is_start)?;
         self.pending.extend_from_slice(piece);
+        if self.visible.contains(&id) {
+            self.is_start = false;
+            self.pending.extend_from_slice(self.tokenizer.token_text(id).unwrap_or_default());
+        }
         self.text.clear();
         let complete = move_complete_text(&self.pending, &mut self.text);
         self.pending.drain(..complete);
@@ -83,6 +96,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::text::TokenizerSpec;
+
+    #[test]
+    fn control_tokens_print_where_they_are_visible() {
+        let spec = TokenizerSpec {
+            model: "llama".into(),
+            tokens: ["[A]", "[B]", "x"].map(|token| token.as_bytes().to_vec()).into(),
+            token_types: vec![3, 3, 1],
+            ..TokenizerSpec::default()
+        };
+        let tokenizer = Tokenizer::new(&spec).unwrap();
+        let text = |visible: &[&str]| {
+            let visible: Vec<String> = visible.iter().map(ToString::to_string).collect();
+            let mut decoder = tokenizer.decoder().with_visible(&visible);
+            [0, 2, 1].map(|id| decoder.push(id).unwrap().to_owned()).concat()
+        };
+        assert_eq!(text(&[]), "x");
+        assert_eq!(text(&["[A]", "[C]"]), "[A]x");
+    }
 
     proptest! {
         #[test]

@@ -15,6 +15,7 @@ mod spm;
 mod stop;
 mod strftime;
 mod tokenizer;
+mod tools;
 mod vocab;
 
 pub use chat::{ChatMessage, ChatRequest, ChatTemplate, ChatTemplateError};
@@ -23,3 +24,6 @@ pub use error::TokenizerError;
 pub use spec::TokenizerSpec;
 pub use stop::{EmptyStopString, StopMatcher, StopStep};
 pub use tokenizer::{EncodeOptions, Tokenizer};
+#[cfg(feature = "grammar")]
+pub use tools::ToolChoice;
+pub use tools::{ToolCall, ToolCallParser, ToolError, ToolFormat, ToolStep, Tools};

@@ -237,6 +237,12 @@ impl Tokenizer {
         self.inner.vocab.kind(id) == Some(TokenKind::Control)
     }
 
+    /// The control token that the file spells like this.
+    pub(crate) fn control_token(&self, name: &str) -> Option<u32> {
+        let mut control = self.inner.vocab.iter().filter(|&(_, kind)| kind == TokenKind::Control);
+        control.find(|&(id, _)| self.token_text(id) == Some(name.as_bytes())).map(|(id, _)| id)
+    }
+
     /// What `id` prints after the tokens before it; `is_start` says that none has printed yet.
     pub(super) fn printed(&self, id: u32, is_start: &mut bool) -> Result<&[u8], TokenizerError> {
         let vocab = &self.inner.vocab;

@@ -11,12 +11,19 @@ mod cancel;
 mod chat;
 mod data;
 mod embed;
+#[cfg(feature = "openai")]
+mod engine_openai;
+mod engines;
 mod errors;
 mod events;
+#[cfg(feature = "openai")]
+mod fake_server;
 mod file;
 mod generation;
 mod gguf_meta;
 mod golden;
+#[cfg(feature = "grammar")]
+mod grammar;
 mod ownership;
 mod parallel;
 mod placement;
@@ -29,3 +36,4 @@ mod support;
 mod tokenizer;
 mod tokenizer_rules;
 mod tokens;
+mod tools;

@@ -36,7 +36,7 @@ impl Reply {
                 self.text.push_str(&text);
                 self.details.extend(tokens);
             }
-            Event::Finished(finished) => self.finished = Some(finished),
+            Event::Finished(finished) => self.finished = Some(*finished),
             Event::Failed(error) => self.failed = Some(error),
             Event::Embedded { vector, .. } => self.vector = Some(vector),
             other => panic!("{other:?}"),

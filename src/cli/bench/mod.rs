@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::exit::{self, Exit};
 use super::gpu_args::GpuArgs;
 use super::model_args::{LoadArgs, strategy};
+use super::model_file::model_file;
 use super::output::{Out, note, write_file};
 use super::session_args::MachineArgs;
 
@@ -59,8 +60,8 @@ A sweep has one object in `points` for each share and strategy, without load and
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// The model file [default: a synthetic model].
-    #[arg(short, long, value_name = "FILE", help_heading = "Model")]
+    /// The model file, or the name of a pulled model [default: a synthetic model].
+    #[arg(short, long, value_name = "MODEL", help_heading = "Model")]
     #[arg(conflicts_with_all = ["shape", "type", "active"])]
     model: Option<PathBuf>,
     /// Shape of the synthetic model: tiny, 1b, 7b, 13b or bamboo-7b [default: tiny].
@@ -138,8 +139,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 fn run_single(args: &Args) -> anyhow::Result<Exit> {
     let setup = Setup::new(args)?;
-    let (path, synthetic) = if let Some(path) = &args.model {
-        (path.clone(), None)
+    let (path, synthetic) = if let Some(model) = &args.model {
+        (model_file(model)?, None)
     } else {
         let synthetic = args.synthetic(args.active.unwrap_or(0.1));
         (synthetic_file(&synthetic)?, Some(synthetic))

@@ -27,7 +27,7 @@ pub enum Event {
     /// More of the text.
     Piece(Piece),
     /// The text is complete, or was cancelled.
-    Finished(Finished),
+    Finished(Box<Finished>),
     /// The embedding: as many floats as the model is wide.
     Embedded {
         /// The vector.

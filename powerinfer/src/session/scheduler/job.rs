@@ -158,7 +158,7 @@ impl Job {
                 let reason = run.finish_reason().cloned().unwrap_or(FinishReason::Cancelled);
                 report::generation(&session.identity, label, &metrics, Ok(&reason.to_string()));
                 let tokens = run.completion().to_vec();
-                Event::Finished(Finished { finish_reason: reason, tokens, metrics })
+                Event::Finished(Box::new(Finished { finish_reason: reason, tokens, metrics }))
             }
             Work::Embedding { tokens, .. } if self.handle.is_cancelled() => {
                 let tokens = tokens.len();

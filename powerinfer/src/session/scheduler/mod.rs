@@ -122,6 +122,6 @@ impl std::fmt::Debug for Scheduler {
         f.debug_struct("Scheduler")
             .field("session", &self.session)
             .field("load", &self.load())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

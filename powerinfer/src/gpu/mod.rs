@@ -15,9 +15,7 @@ use crate::error::Error;
 use crate::ffi::{CoreError, CoreErrorKind};
 use crate::file::GgufFile;
 use crate::model_options::Strategy;
-use crate::placement::{
-    ActivationCounts, GpuIndexState, Part, Placement, PlacementOptions, default_vram_budget,
-};
+use crate::placement::{ActivationCounts, Part, Placement, PlacementOptions, default_vram_budget};
 use crate::policy::GpuMode;
 use crate::statistics::ActivationStatistics;
 

@@ -91,6 +91,10 @@ pub(super) struct LocalArgs {
     #[arg(long, value_name = "MODE", help_heading = "GPU")]
     #[arg(value_parser = gpu_args::placement_mode())]
     pub(super) placement: Option<PlacementMode>,
+    /// Measures how long the GPU computes, and how much of that at the same time as the processor, for
+    /// the metrics [default: off].
+    #[arg(long, help_heading = "GPU")]
+    pub(super) time_gpu: bool,
     /// Ends a reply after this many tokens [default: 512; with --url, what the endpoint says].
     #[arg(short = 'n', long, value_name = "N", help_heading = "Text")]
     max_tokens: Option<u32>,

@@ -63,8 +63,9 @@ pub(super) struct Args {
 
 /// Plans, prints and saves.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let file = GgufFile::open(model_file(&args.model)?)?;
     let gpu = args.placement.files(GpuOptions::new(GpuMode::Preferred));
-    let placement = gpu.place(&GgufFile::open(model_file(&args.model)?)?, &args.wanted()?)?;
+    let placement = gpu.place(&file, &args.wanted()?)?;
     if let Some(path) = &args.save_gpu_index {
         placement.save_gpu_index(path)?;
     }

@@ -3,9 +3,7 @@
 use std::io::IsTerminal as _;
 
 use powerinfer::engine::{self, Input, Request, StopHandle, TextEngine};
-use powerinfer::{
-    ChatMessage, GenerateOptions, Generation, GpuState, Grammar, Model, Session, SessionOptions,
-};
+use powerinfer::{ChatMessage, GenerateOptions, Generation, Grammar, Model, Session};
 
 use super::engine_args::EngineArgs;
 use super::exit::{self, Exit};
@@ -29,10 +27,6 @@ built-in demo model runs by its own policy. The text goes to stdout, everything 
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) engine: EngineArgs,
-    /// Measures how long the GPU computes, and how much of that at the same time as the processor, for
-    /// the metrics [default: off].
-    #[arg(long, help_heading = "GPU")]
-    time_gpu: bool,
     #[command(flatten)]
     prompt: PromptArgs,
     /// Takes the text as a question and applies the chat template; implied by --system and
@@ -82,7 +76,7 @@ fn stream(args: &Args) -> anyhow::Result<Exit> {
     if args.engine.is_remote()? {
         return stream_remote(args);
     }
-    let settings = args.settings()?;
+    let settings = Settings::new(&args.engine.local)?;
     let text = Text::new(args, settings.is_demo())?;
     let interrupt = Interrupt::listen()?;
     let model = settings.load(&args.engine.local, &interrupt)?;
@@ -103,7 +97,7 @@ fn collect(args: &Args, reply: &mut Reply) -> anyhow::Result<Exit> {
     if args.engine.is_remote()? {
         return ask(args, |engine, request| reply.collect_remote(engine, request));
     }
-    let settings = args.settings()?;
+    let settings = Settings::new(&args.engine.local)?;
     reply.set_settings(&settings)?;
     let text = Text::new(args, settings.is_demo())?;
     let interrupt = Interrupt::listen()?;
@@ -150,10 +144,7 @@ fn open(
     settings: &Settings,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Session> {
-    let has_gpu = matches!(model.info().gpu, GpuState::Used(_));
-    let options = SessionOptions::from_policy(&settings.policy, model);
-    let mut session = model.session(options.time_device(args.time_gpu && has_gpu))?;
-    session.set_defaults(GenerateOptions::from_policy(&settings.policy));
+    let session = settings.session(&args.engine.local, model)?;
     let cancel = session.cancel_handle();
     interrupt.stops(StopHandle::new(move || cancel.cancel()));
     Ok(session)
@@ -213,14 +204,6 @@ impl Text {
 }
 
 impl Args {
-    fn settings(&self) -> anyhow::Result<Settings> {
-        let settings = Settings::new(&self.engine.local)?;
-        if self.time_gpu {
-            gpu_args::refuse_with_off("--time-gpu", settings.policy.runtime.gpu)?;
-        }
-        Ok(settings)
-    }
-
     fn is_chat(&self) -> bool {
         self.chat || self.system.is_some() || self.engine.local.chat_template.is_some()
     }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use powerinfer::{
-    CacheMode, ChatTemplate, ChatTemplateError, Error, GgufFile, GpuMode, GpuOptions, HostInfo,
-    Model, ModelFacts, ModelOptions, PlacementMode, Policy, PolicyNote, Strategy,
+    CacheMode, ChatTemplate, ChatTemplateError, Error, GenerateOptions, GgufFile, GpuMode,
+    GpuOptions, GpuState, HostInfo, Model, ModelFacts, ModelOptions, PlacementMode, Policy,
+    PolicyNote, Session, SessionOptions, Strategy,
 };
 
 use super::engine_args::LocalArgs;
 use super::exit;
-use super::gpu_args::GIB;
+use super::gpu_args::{self, GIB};
 use super::interrupt::Interrupt;
 use super::model_file::{self, Found, policy_file};
 use super::prompt::read_file;
@@ -81,6 +82,15 @@ impl Settings {
         Ok(model)
     }
 
+    /// A session of the policy's, which measures times of the GPU if the arguments say so.
+    pub(super) fn session(&self, args: &LocalArgs, model: &Model) -> anyhow::Result<Session> {
+        let has_gpu = matches!(model.info().gpu, GpuState::Used(_));
+        let options = SessionOptions::from_policy(&self.policy, model);
+        let mut session = model.session(options.time_device(args.time_gpu && has_gpu))?;
+        session.set_defaults(GenerateOptions::from_policy(&self.policy));
+        Ok(session)
+    }
+
     /// The chat template: that of the arguments, else the file's.
     pub(super) fn template(args: &LocalArgs, model: &Model) -> anyhow::Result<ChatTemplate> {
         if let Some(path) = &args.chat_template {
@@ -148,6 +158,9 @@ fn apply(args: &LocalArgs, policy: &mut Policy) -> anyhow::Result<()> {
     let runtime = &mut policy.runtime;
     runtime.gpu = args.gpu.gpu.unwrap_or(runtime.gpu);
     args.gpu.refuse_with_off(runtime.gpu)?;
+    if args.time_gpu {
+        gpu_args::refuse_with_off("--time-gpu", runtime.gpu)?;
+    }
     if runtime.gpu == GpuMode::Off && args.gpu.gpu.is_some() {
         // The policy's, without use now.
         (runtime.vram_budget_gb, runtime.gpu_layers) = (None, None);

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::ffi::{LoadHooks, ModelHandle};
 use crate::model_options::{ModelOptions, Strategy};
+use crate::placement::GpuIndexState;
 use crate::policy::Policy;
 use crate::session::SessionOptions;
 use crate::synthetic::{Preset, SyntheticSpec};

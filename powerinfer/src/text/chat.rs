@@ -6,7 +6,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, ErrorKind, Value};
 use serde::ser::SerializeMap as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::tokenizer::Tokenizer;
 use super::tools::ToolCall;
@@ -20,13 +20,12 @@ const FUEL: u64 = 10_000_000;
 
 /// One message of a conversation, in JSON as the OpenAI API has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(try_from = "WireMessage")]
 #[non_exhaustive]
 pub struct ChatMessage {
     /// Who speaks: `system`, `user`, `assistant`, `tool`, or what else the template knows.
     pub role: String,
     /// What is said; empty where the message is nothing but calls, for which JSON has `null`.
-    #[serde(deserialize_with = "null_as_empty")]
     pub content: String,
     /// The calls that an assistant asked for.
     pub tool_calls: Vec<ToolCall>,
@@ -84,8 +83,28 @@ impl Serialize for ChatMessage {
     }
 }
 
-fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+/// A message as it stands in JSON.
+#[derive(Deserialize)]
+struct WireMessage {
+    role: String,
+    content: Option<String>,
+    #[serde(default)]
+    tool_calls: Vec<ToolCall>,
+    tool_call_id: Option<String>,
+    name: Option<String>,
+}
+
+impl TryFrom<WireMessage> for ChatMessage {
+    type Error = &'static str;
+
+    fn try_from(message: WireMessage) -> Result<Self, Self::Error> {
+        let WireMessage { role, content, tool_calls, tool_call_id, name } = message;
+        if content.is_none() && tool_calls.is_empty() {
+            return Err("missing field `content`: only a message of tool calls goes without");
+        }
+        let content = content.unwrap_or_default();
+        Ok(Self { role, content, tool_calls, tool_call_id, name })
+    }
 }
 
 /// What a template is filled with.

@@ -6,7 +6,6 @@ mod input;
 
 use std::path::Path;
 
-use powerinfer::Session;
 use powerinfer::engine::{self, Input, LocalEngine, Options, Request, TextEngine};
 
 use super::engine_args::EngineArgs;
@@ -86,7 +85,7 @@ fn load(args: &Args, interrupt: &Interrupt) -> anyhow::Result<Box<dyn TextEngine
     let settings = Settings::new(&args.engine.local)?;
     let model = settings.load(&args.engine.local, interrupt)?;
     let template = Settings::template(&args.engine.local, &model)?;
-    let session = Session::with_policy(&model, &settings.policy)?;
+    let session = settings.session(&args.engine.local, &model)?;
     if !args.quiet {
         gpu_args::tell(&model.info().gpu);
     }

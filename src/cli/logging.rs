@@ -22,6 +22,7 @@ pub(super) enum Volume {
     /// Warnings; how a generation went is told by the command itself.
     Command,
     /// Warnings, and in JSON every generation: nobody sits in front of a service.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "there is no service"))]
     Service,
 }
 

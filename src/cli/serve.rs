@@ -85,7 +85,8 @@ pub(super) struct Args {
     /// [default: the policy's `audit.lock`, if it has one].
     #[arg(long, value_name = "FILE", help_heading = "Server")]
     expect: Option<PathBuf>,
-    /// Fetches the model first if it is a name that was not pulled yet [default: that is an error].
+    /// Fetches the model first if it was not pulled yet: a name, or as `powerinfer pull` takes it
+    /// [default: that is an error].
     #[cfg(feature = "hub")]
     #[arg(long, requires = "model", help_heading = "Server")]
     pull: bool,
@@ -161,7 +162,8 @@ fn serve(mut args: Args, events: &Events) -> Ended {
     }
     #[cfg(feature = "hub")]
     if args.pull {
-        pull(&args, events).map_err(|error| (MODEL, error))?;
+        let name = pull(&args, events).map_err(|error| (MODEL, error))?;
+        args.engine.model = Some(name.into());
     }
     let settings = args.settings().map_err(failed)?;
     let options = args.options(&settings).map_err(failed)?;
@@ -262,29 +264,32 @@ fn taken(address: SocketAddr, key: Option<&str>, wanted: (Option<&str>, Option<&
     }
 }
 
+/// Fetches the model if it is not here, and gives the name that it has from then on.
 #[cfg(feature = "hub")]
-fn pull(args: &Args, events: &Events) -> anyhow::Result<()> {
+fn pull(args: &Args, events: &Events) -> anyhow::Result<String> {
     use powerinfer::hub::{Hub, HubOptions, PullEvent, PullOptions};
     let name = args.engine.model.as_deref().and_then(std::path::Path::to_str);
     let source = name.context("--pull wants a model's name")?.parse()?;
     let mut last = std::time::Instant::now();
-    Hub::new(HubOptions::from_env()?).pull(&source, &PullOptions::default(), &mut |event| {
-        match event {
-            PullEvent::Progress { done, total } => {
-                let is_end = Some(*done) == *total;
-                if is_end || last.elapsed() >= std::time::Duration::from_millis(500) {
-                    last = std::time::Instant::now();
-                    events.tell(&json!({ "event": "downloading", "done": done, "total": total }));
+    let stored =
+        Hub::new(HubOptions::from_env()?).pull(&source, &PullOptions::default(), &mut |event| {
+            match event {
+                PullEvent::Progress { done, total } => {
+                    let is_end = Some(*done) == *total;
+                    if is_end || last.elapsed() >= std::time::Duration::from_millis(500) {
+                        last = std::time::Instant::now();
+                        events
+                            .tell(&json!({ "event": "downloading", "done": done, "total": total }));
+                    }
                 }
+                PullEvent::Downloading { bytes, .. } => {
+                    events.tell(&json!({ "event": "downloading", "done": 0, "total": bytes }));
+                }
+                _ => {}
             }
-            PullEvent::Downloading { bytes, .. } => {
-                events.tell(&json!({ "event": "downloading", "done": 0, "total": bytes }));
-            }
-            _ => {}
-        }
-        std::ops::ControlFlow::Continue(())
-    })?;
-    Ok(())
+            std::ops::ControlFlow::Continue(())
+        })?;
+    Ok(stored.name)
 }
 
 /// Ends the server when nobody can write to its standard input any more.

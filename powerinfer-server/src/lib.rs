@@ -39,6 +39,6 @@ mod wire;
 
 pub use cors::Cors;
 pub use engine::{LoadError, Served};
-pub use options::{ApiKeys, Build, ServerOptions};
+pub use options::{ApiKeys, Build, Origin, ServerOptions};
 pub use routes::openapi;
 pub use server::{Server, ServerError};

@@ -41,6 +41,8 @@ pub struct ServerOptions {
     pub allow_lark: bool,
     /// What was built, for `/version` and log events.
     pub build: Build,
+    /// What is going to be served, for `/version`, so that it is told while the model loads.
+    pub origin: Origin,
 }
 
 impl ServerOptions {
@@ -66,7 +68,33 @@ impl Default for ServerOptions {
             context_shift: false,
             allow_lark: false,
             build: Build::default(),
+            origin: Origin::default(),
         }
+    }
+}
+
+/// Names what is served, by digests as policies have them.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The checksum that the policy gives the model file.
+    pub checksum: Option<String>,
+    /// The hash of the policy as it was written.
+    pub policy_hash: Option<String>,
+    /// The hash of all settings, arguments and the absolute path of the model file included: two
+    /// servers that serve the same in the same way have the same.
+    pub settings_hash: Option<String>,
+}
+
+impl Origin {
+    /// Names what is served.
+    #[must_use]
+    pub fn new(
+        checksum: Option<String>,
+        policy_hash: Option<String>,
+        settings_hash: Option<String>,
+    ) -> Self {
+        Self { checksum, policy_hash, settings_hash }
     }
 }
 

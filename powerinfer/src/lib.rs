@@ -77,11 +77,12 @@ pub use placement::{
     PlacementOptions, default_vram_budget,
 };
 pub use policy::{
-    Audit, CacheMode, Checksum, ChecksumOutcome, Engine, Fact, Generation as GenerationSection,
-    GpuMode, HostInfo, KvType, Metadata as MetadataSection, ModelFacts, Place, PlacementMode,
-    Policy, PolicyError, PolicyNote, Repack, Runtime, Sparsity, SparsityFacts, Timeout,
-    verify_checksum,
+    Audit, CacheMode, Checksum, ChecksumOutcome, Drift, Engine, Fact,
+    Generation as GenerationSection, GpuMode, HostInfo, KvType, Lock, Metadata as MetadataSection,
+    ModelFacts, OnDrift, Place, PlacementMode, Policy, PolicyError, PolicyNote, Repack, Runtime,
+    Sparsity, SparsityFacts, Timeout, verify_checksum,
 };
+pub use report::set_commit;
 pub use sampling::{
     Mirostat, Sampled, Sampler, SamplerKind, Sampling, SamplingError, TokenLogprob,
 };

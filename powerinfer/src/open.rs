@@ -26,7 +26,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`] if a check fails; a mixture of experts is not supported yet. Otherwise as
+    /// [`Error::Policy`] if a check fails, that of the lock file included; a mixture of experts is not supported yet. Otherwise as
     /// [`load_with`](Self::load_with).
     pub fn open(policy: &Policy, cache: CacheMode) -> Result<Self, Error> {
         Self::open_with(policy, cache, ModelOptions::default())
@@ -49,6 +49,9 @@ impl Model {
         let file = GgufFile::open(path)?;
         refuse_experts(&file)?;
         let checksum = verified_checksum(policy, cache)?;
+        if let Some(path) = policy.resolved_lock_path() {
+            warn_all(policy.check_lock(&path, cache)?);
+        }
         let identity = Identity {
             model: String::new(), // the loader names it
             model_version: policy.audit.model_version.clone(),
@@ -238,7 +241,7 @@ fn model_options(
     Ok(options)
 }
 
-fn warn_all(notes: Vec<crate::policy::PolicyNote>) {
+fn warn_all(notes: Vec<impl std::fmt::Display>) {
     for note in notes {
         tracing::warn!("{note}");
     }

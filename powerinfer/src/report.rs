@@ -1,9 +1,19 @@
 //! The one structured log event of a generation.
 
+use std::sync::OnceLock;
+
 use crate::metrics::Metrics;
 
 /// Version of this crate, which builds its engine from source.
 const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+static COMMIT: OnceLock<&'static str> = OnceLock::new();
+
+/// Names the commit that the program was built from, for the events of generations. The first call
+/// counts; without one, the events have no commit.
+pub fn set_commit(commit: &'static str) {
+    COMMIT.get_or_init(|| commit);
+}
 
 /// What a session runs, as far as its policy or file says.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +31,7 @@ pub(crate) fn generation(
     metrics: &Metrics,
     outcome: Result<&str, &str>,
 ) {
+    let commit = COMMIT.get().copied();
     let metrics = serde_json::to_string(metrics).expect("plain numbers have a JSON form");
     let model_version = identity.model_version.as_deref();
     let checksum = identity.checksum.as_deref();
@@ -34,6 +45,7 @@ pub(crate) fn generation(
             model_version,
             checksum,
             engine_version = ENGINE_VERSION,
+            commit,
             policy_hash,
             metrics,
             success = true,
@@ -47,6 +59,7 @@ pub(crate) fn generation(
             model_version,
             checksum,
             engine_version = ENGINE_VERSION,
+            commit,
             policy_hash,
             metrics,
             success = false,

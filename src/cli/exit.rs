@@ -27,14 +27,16 @@ pub(super) enum Exit {
     DownloadFailed,
     AccessDenied,
     Endpoint,
+    NotRunning,
+    Drift,
     Interrupted,
 }
 
 /// Every way to end: its number, its name in JSON, and what it means.
-const TABLE: [(Exit, u8, &str, &str); 15] = [
+const TABLE: [(Exit, u8, &str, &str); 17] = [
     (Exit::Success, 0, "ok", "all went well, or the reader of the output went away"),
     (Exit::Failure, 1, "failure", "anything else went wrong"),
-    (Exit::Usage, 2, "usage", "the arguments cannot be used"),
+    (Exit::Usage, 2, "usage", "the arguments cannot be used, or `serve` its model"),
     (Exit::PolicyInvalid, 3, "policy_invalid", "the policy is missing or says something wrong"),
     (Exit::ModelMissing, 4, "model_missing", "the model file is missing or unreadable"),
     (Exit::ChecksumMismatch, 5, "checksum_mismatch", "the model file is not the policy's"),
@@ -46,6 +48,8 @@ const TABLE: [(Exit, u8, &str, &str); 15] = [
     (Exit::DownloadFailed, 11, "download_failed", "a model could not be fetched, or not wholly"),
     (Exit::AccessDenied, 12, "access_denied", "the server wants a token, or another one"),
     (Exit::Endpoint, 13, "endpoint", "the endpoint cannot be reached, or it refused the request"),
+    (Exit::NotRunning, 14, "not_running", "no server runs where one was looked for"),
+    (Exit::Drift, 15, "drift", "model, policy or engine are not those of the lock file"),
     (Exit::Interrupted, 130, "interrupted", "Ctrl-C"),
 ];
 
@@ -59,6 +63,12 @@ impl Exit {
     /// The number that the system sees.
     pub(super) fn code(self) -> u8 {
         self.row().1
+    }
+
+    /// The way to end that the system saw as this number.
+    #[cfg(all(unix, feature = "server"))]
+    pub(super) fn of_code(code: i32) -> Self {
+        TABLE.into_iter().find(|row| i32::from(row.1) == code).map_or(Self::Failure, |row| row.0)
     }
 
     /// The name in JSON.
@@ -176,6 +186,7 @@ fn of_engine(error: &EngineError) -> Exit {
 fn of_policy(error: &PolicyError) -> Exit {
     match error {
         PolicyError::ChecksumMismatch { .. } => Exit::ChecksumMismatch,
+        PolicyError::Drift { .. } => Exit::Drift,
         PolicyError::NotSupportedYet { .. } => Exit::NotSupported,
         PolicyError::MemoryTooSmall { .. }
         | PolicyError::ContextTooLong { .. }

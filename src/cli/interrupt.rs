@@ -43,6 +43,14 @@ impl Interrupt {
         self.lock().has_come
     }
 
+    /// Does what Ctrl-C does, unless it has come.
+    #[cfg(feature = "server")]
+    pub(super) fn come(&self) {
+        if !self.has_come() {
+            self.hear();
+        }
+    }
+
     /// Stops this when Ctrl-C comes, or now if it has come.
     pub(super) fn stops(&self, stop: StopHandle) {
         let mut state = self.lock();

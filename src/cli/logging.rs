@@ -1,4 +1,5 @@
-//! The log on stderr: warnings by default, more by `RUST_LOG`.
+//! The log on stderr: warnings by default, generations too where a service logs JSON, more by
+//! `RUST_LOG`.
 
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
@@ -13,17 +14,34 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// Warnings only; how a generation went is told by the command itself.
-const DEFAULT_FILTER: &str = "warn,powerinfer::generation=off";
-const QUIET_FILTER: &str = "off";
+/// How much is logged unless `RUST_LOG` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Volume {
+    /// Nothing: the command's errors say enough.
+    Quiet,
+    /// Warnings; how a generation went is told by the command itself.
+    Command,
+    /// Warnings, and in JSON every generation: nobody sits in front of a service.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "there is no service"))]
+    Service,
+}
 
-/// Starts logging to stderr. What `RUST_LOG` says wins over `is_quiet`.
-pub(super) fn start(format: LogFormat, is_quiet: bool) -> anyhow::Result<()> {
-    let default = if is_quiet { QUIET_FILTER } else { DEFAULT_FILTER };
+impl Volume {
+    fn filter(self, format: LogFormat) -> &'static str {
+        match (self, format) {
+            (Self::Quiet, _) => "off",
+            (Self::Service, LogFormat::Json) => "warn,powerinfer::generation=info",
+            (Self::Command | Self::Service, _) => "warn,powerinfer::generation=off",
+        }
+    }
+}
+
+/// Starts logging to stderr. What `RUST_LOG` says wins over `volume`.
+pub(super) fn start(format: LogFormat, volume: Volume) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives)
             .map_err(|error| super::exit::usage(format!("RUST_LOG: {error}")))?,
-        _ => EnvFilter::new(default),
+        _ => EnvFilter::new(volume.filter(format)),
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -10,6 +10,7 @@ mod grammar_args;
 mod inspect;
 mod inspect_facts;
 mod interrupt;
+mod lock;
 mod logging;
 mod logits;
 mod model_args;
@@ -31,8 +32,11 @@ mod sampling_args;
 mod schema;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "server")]
+mod service;
 mod session_args;
 mod settings;
+mod state_folder;
 #[cfg(feature = "hub")]
 mod stored;
 mod tokenize;
@@ -49,7 +53,7 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use exit::Exit;
-use logging::LogFormat;
+use logging::{LogFormat, Volume};
 
 /// Runs ReLU-sparse large language models fast on one ordinary machine.
 ///
@@ -102,6 +106,14 @@ enum Command {
     #[cfg(feature = "server")]
     #[command(alias = "server")]
     Serve(Box<serve::Args>),
+    /// Tells whether a server runs, in a line of JSON.
+    #[cfg(feature = "server")]
+    Status(service::StatusArgs),
+    /// Ends a server when it has finished what it accepted.
+    #[cfg(feature = "server")]
+    Stop(service::StopArgs),
+    /// Records model, policy and engine, so that a change is noticed.
+    Lock(lock::Args),
     /// Prints the JSON schema of policies.
     Schema,
     /// Prints a completion script for a shell.
@@ -114,8 +126,9 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
+    powerinfer::set_commit(env!("POWERINFER_COMMIT"));
     let format = cli.log_format.unwrap_or_default();
-    let result = logging::start(format, cli.is_quiet()).and_then(|()| cli.run());
+    let result = logging::start(format, cli.volume()).and_then(|()| cli.run());
     match result {
         Ok(exit) => exit.into(),
         // Whoever read the output has seen enough.
@@ -183,12 +196,15 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 impl Cli {
-    fn is_quiet(&self) -> bool {
-        match &self.command {
+    fn volume(&self) -> Volume {
+        let is_quiet = match &self.command {
             Some(Command::Run(args)) => args.quiet,
             Some(Command::Chat(args)) => args.quiet,
+            #[cfg(feature = "server")]
+            Some(Command::Serve(_)) => return Volume::Service,
             _ => false,
-        }
+        };
+        if is_quiet { Volume::Quiet } else { Volume::Command }
     }
 
     fn run(self) -> anyhow::Result<Exit> {
@@ -213,6 +229,11 @@ impl Cli {
             Some(Command::Rm(args)) => stored::rm(&args),
             #[cfg(feature = "server")]
             Some(Command::Serve(args)) => serve::run(*args),
+            #[cfg(feature = "server")]
+            Some(Command::Status(args)) => service::status(&args),
+            #[cfg(feature = "server")]
+            Some(Command::Stop(args)) => service::stop(&args),
+            Some(Command::Lock(args)) => lock::run(&args),
             Some(Command::Schema) => schema::run(),
             Some(Command::Completions(args)) => completions::run(&args),
             None => Err(exit::usage("no command: see --help")),

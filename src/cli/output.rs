@@ -30,7 +30,7 @@ impl Out {
     }
 
     /// Writes a value as one line of JSON.
-    #[cfg(feature = "hub")]
+    #[cfg(any(feature = "hub", feature = "server"))]
     pub(super) fn json_line(&mut self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         let mut text = serde_json::to_string(value).context("cannot write JSON")?;
         text.push('\n');

@@ -1,11 +1,15 @@
 //! `powerinfer serve`: a model behind HTTP.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use powerinfer::{Session, Timeout};
 use powerinfer_server::{ApiKeys, Build, Cors, Served, Server, ServerError, ServerOptions};
+use serde_json::json;
 
 use super::engine_args::LocalArgs;
 use super::exit::{self, Exit};
@@ -13,7 +17,15 @@ use super::gpu_args;
 use super::interrupt::Interrupt;
 use super::output::{Out, note};
 use super::prompt::read_file;
+use super::service;
+use super::service::events::Events;
+use super::service::peer::{self, Peer};
 use super::settings::Settings;
+
+/// Why a server ends, in its last event.
+const MODEL: &str = "model_not_loaded";
+const PORT: &str = "port_taken";
+const FAILED: &str = "failed";
 
 /// Texts that run at a time unless the policy says how many.
 const PARALLEL: u32 = 8;
@@ -22,7 +34,12 @@ const PARALLEL: u32 = 8;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Arguments win over the policy, and the policy over the defaults. The first line on stdout is a JSON object \
-with the address. Ctrl-C or SIGTERM ends the server when it has finished what it accepted.")]
+with the address. Ctrl-C or SIGTERM ends the server when it has finished what it accepted.
+
+Where a server with the same settings listens already, nothing is started: a line with its process id is \
+printed, and the exit code is 0. It is 1 where somebody else has the port, and 2 where the model cannot be \
+loaded; the others are those of `powerinfer --help`.")]
+#[expect(clippy::struct_excessive_bools, reason = "each one is a switch of the command line")]
 pub(super) struct Args {
     #[command(flatten)]
     engine: LocalArgs,
@@ -68,40 +85,229 @@ pub(super) struct Args {
     /// How long accepted requests may go on after the server was told to end.
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Server")]
     drain_timeout: Timeout,
+    /// Compares model, policy and engine with this lock file first, which `powerinfer lock` wrote
+    /// [default: the policy's `audit.lock`, if it has one].
+    #[arg(long, value_name = "FILE", help_heading = "Server")]
+    expect: Option<PathBuf>,
+    /// Fetches the model first if it was not pulled yet: a name, or as `powerinfer pull` takes it
+    /// [default: that is an error].
+    #[cfg(feature = "hub")]
+    #[arg(long, requires = "model", help_heading = "Server")]
+    pull: bool,
+    /// Runs in the background: returns when the server is ready, with a line of JSON, or has failed.
+    #[arg(long, help_heading = "Service")]
+    detach: bool,
+    /// Keeps process id and URL in this file while the server runs [default: none; with --detach
+    /// `powerinfer/serve-PORT.pid` in the user's folder for state].
+    #[arg(long, value_name = "FILE", help_heading = "Service")]
+    pid_file: Option<PathBuf>,
+    /// Where the output of a server in the background is appended [default:
+    /// `powerinfer/serve-PORT.log` in the user's folder for state].
+    #[arg(long, value_name = "FILE", requires = "detach", help_heading = "Service")]
+    log_file: Option<PathBuf>,
+    /// Tells on stdout what happens, a line of JSON each: downloading, listening, loading, ready, exit
+    /// [default: only the address].
+    #[arg(long, help_heading = "Service")]
+    events: bool,
+    /// Ends the server when its standard input is closed, as it is when its parent dies.
+    #[arg(long, conflicts_with = "detach", help_heading = "Service")]
+    parent_death: bool,
+    /// Is the process in the background of --detach.
+    #[arg(long, hide = true, requires = "detach")]
+    in_session: bool,
     /// Prints nothing but the line with the address, and errors [default: off].
     #[arg(long, help_heading = "Output")]
     pub(super) quiet: bool,
 }
 
+/// How a server ended, and why.
+type Ended = Result<&'static str, (&'static str, anyhow::Error)>;
+
 /// Serves until it is told to end.
-pub(super) fn run(mut args: Args) -> anyhow::Result<Exit> {
-    let options = args.options()?;
-    let settings = args.settings()?;
-    let interrupt = Interrupt::listen()?;
+pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
+    if args.detach && !args.in_session {
+        return detach(args);
+    }
+    let events = Events::new(args.events || args.in_session);
+    let result = serve(args, &events);
+    let (reason, error) = match result {
+        Ok(reason) => (reason, None),
+        Err((reason, error)) => (reason, Some(error)),
+    };
+    let told = error.as_ref().map_or(serde_json::Value::Null, exit::to_json);
+    // A model that cannot be loaded has one code, so that hosts need not know the others.
+    let error = error.map(|error| match Exit::of(&error) {
+        Exit::Drift => error,
+        _ if reason == MODEL => exit::coded(Exit::Usage, error),
+        _ => error,
+    });
+    let exit = error.as_ref().map_or(Exit::Success, Exit::of);
+    events.tell(&json!({
+        "event": "exit", "reason": reason, "exit_code": exit.code(), "error": told,
+    }));
+    error.map_or(Ok(exit), Err)
+}
+
+#[cfg(unix)]
+fn detach(args: Args) -> anyhow::Result<Exit> {
+    service::detach::start(args.log_file, args.port, args.events)
+}
+
+#[cfg(not(unix))]
+fn detach(_: Args) -> anyhow::Result<Exit> {
+    Err(service::not_here("`serve --detach`"))
+}
+
+fn serve(mut args: Args, events: &Events) -> Ended {
+    let failed = |error: anyhow::Error| (FAILED, error);
+    #[cfg(unix)]
+    if args.in_session {
+        service::detach::leave_session().map_err(failed)?;
+    }
+    #[cfg(feature = "hub")]
+    if args.pull {
+        let name = pull(&args, events).map_err(|error| (MODEL, error))?;
+        args.engine.model = Some(name.into());
+    }
+    let settings = args.settings().map_err(failed)?;
+    let options = args.options(&settings).map_err(failed)?;
+    let key = args.api_key.first().cloned();
+    let origin = options.origin.clone();
+    let interrupt = Interrupt::listen().map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2) // the engine computes on threads of its own
         .enable_all()
         .build()
-        .context("cannot start the server's threads")?;
+        .context("cannot start the server's threads")
+        .map_err(failed)?;
     runtime.block_on(async {
-        let server = Server::bind(options).await?;
-        announce(server.address())?;
+        let server = match Server::bind(options).await {
+            Err(ServerError::Bind { address, source }) if source.kind() == ErrorKind::AddrInUse => {
+                let wanted = (origin.settings_hash.as_deref(), args.model_name.as_deref());
+                return taken(address, key.as_deref(), wanted);
+            }
+            server => server.map_err(|error| failed(error.into()))?,
+        };
+        let address = server.address();
+        #[cfg(unix)]
+        let _pid_file = args.write_pid_file(address).map_err(failed)?;
+        #[cfg(not(unix))]
+        if args.pid_file.is_some() {
+            return Err(failed(service::not_here("--pid-file")));
+        }
+        announce("listening", address, std::process::id(), None).map_err(failed)?;
+        let parent_is_gone = Arc::new(AtomicBool::new(false));
+        if args.parent_death {
+            watch_parent(interrupt.clone(), Arc::clone(&parent_is_gone));
+        }
         let quiet = args.quiet;
         let stop = stopped(interrupt.clone());
-        let load = move || load(&args, &settings, &interrupt).map_err(Into::into);
+        let load = {
+            let (interrupt, events) = (interrupt.clone(), events.clone());
+            move || {
+                load(&args, &settings, &interrupt, &events, address)
+                    .map_err(|error| LoadFailed(error).into())
+            }
+        };
         let result = server.run(load, stop).await;
         if !quiet {
             note("[the server has ended]");
         }
         match result {
-            Err(ServerError::Engine(error)) => Err(anyhow::Error::from_boxed(error)),
-            result => Ok(result.map(|()| Exit::Success)?),
+            // A load that was told to end has not failed.
+            Err(ServerError::Engine(_)) if interrupt.has_come() => {}
+            Err(ServerError::Engine(error)) => {
+                let error = error.downcast::<LoadFailed>();
+                let error = error.map_or_else(anyhow::Error::from_boxed, |failed| failed.0);
+                return Err((MODEL, error));
+            }
+            result => result.map_err(|error| failed(error.into()))?,
         }
+        Ok(if parent_is_gone.load(Ordering::SeqCst) { "parent_death" } else { "stopped" })
     })
 }
 
+/// Brings an error through the server as it is, so that its kind is not lost.
+#[derive(Debug)]
+struct LoadFailed(anyhow::Error);
+
+impl std::fmt::Display for LoadFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for LoadFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// Says who has the address: a server with the same settings, which is fine, or somebody else.
+fn taken(address: SocketAddr, key: Option<&str>, wanted: (Option<&str>, Option<&str>)) -> Ended {
+    let other = |reason: String| {
+        let error = anyhow::anyhow!("cannot listen on {address}: {reason}; choose another --port");
+        Err((PORT, exit::coded(Exit::Failure, error)))
+    };
+    match peer::look(address, key) {
+        Peer::Ours(version) => {
+            let (settings, name) = wanted;
+            // One that is loading has no name yet.
+            let model = version.model.as_deref();
+            let same_name = name.is_none() || model.is_none() || name == model;
+            let pid = version.pid;
+            if version.settings_hash.as_deref() == settings && same_name {
+                announce("running", address, pid, model).map_err(|error| (FAILED, error))?;
+                return Ok("running");
+            }
+            other(format!(
+                "a powerinfer server with another model or settings runs there, process {pid}"
+            ))
+        }
+        _ => other(format!("the port is taken by {}", peer::describe_owner(address.port()))),
+    }
+}
+
+/// Fetches the model if it is not here, and gives the name that it has from then on.
+#[cfg(feature = "hub")]
+fn pull(args: &Args, events: &Events) -> anyhow::Result<String> {
+    use powerinfer::hub::{Hub, HubOptions, PullEvent, PullOptions};
+    let name = args.engine.model.as_deref().and_then(std::path::Path::to_str);
+    let source = name.context("--pull wants a model's name")?.parse()?;
+    let mut last = std::time::Instant::now();
+    let stored =
+        Hub::new(HubOptions::from_env()?).pull(&source, &PullOptions::default(), &mut |event| {
+            match event {
+                PullEvent::Progress { done, total } => {
+                    let is_end = Some(*done) == *total;
+                    if is_end || last.elapsed() >= std::time::Duration::from_millis(500) {
+                        last = std::time::Instant::now();
+                        events
+                            .tell(&json!({ "event": "downloading", "done": done, "total": total }));
+                    }
+                }
+                PullEvent::Downloading { bytes, .. } => {
+                    events.tell(&json!({ "event": "downloading", "done": 0, "total": bytes }));
+                }
+                _ => {}
+            }
+            std::ops::ControlFlow::Continue(())
+        })?;
+    Ok(stored.name)
+}
+
+/// Ends the server when nobody can write to its standard input any more.
+fn watch_parent(interrupt: Interrupt, is_gone: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        // What is written there means nothing; an error is an end too.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        is_gone.store(true, Ordering::SeqCst);
+        interrupt.come();
+    });
+}
+
 impl Args {
-    fn options(&self) -> anyhow::Result<ServerOptions> {
+    fn options(&self, settings: &Settings) -> anyhow::Result<ServerOptions> {
         let mut keys = self.api_key.clone();
         if let Some(path) = &self.api_key_file {
             let before = keys.len();
@@ -125,7 +331,21 @@ impl Args {
         options.allow_lark = self.allow_lark;
         options.drain_timeout = self.drain_timeout.duration();
         options.build = Build::new(env!("POWERINFER_COMMIT"), env!("POWERINFER_FEATURES"));
+        options.origin = settings.origin()?;
         Ok(options)
+    }
+
+    /// Writes the file that `status` and `stop` read.
+    #[cfg(unix)]
+    fn write_pid_file(
+        &self,
+        address: SocketAddr,
+    ) -> anyhow::Result<Option<service::pid_file::PidFile>> {
+        let path = match &self.pid_file {
+            None if self.in_session => service::default_pid_file(address.port()),
+            path => path.clone(),
+        };
+        path.map(|path| service::pid_file::PidFile::create(&path, address)).transpose()
     }
 
     fn settings(&mut self) -> anyhow::Result<Settings> {
@@ -136,12 +356,24 @@ impl Args {
             None if *parallel > 1 => *parallel,
             None => PARALLEL,
         };
+        if let Some(lock) = self.expect.take() {
+            settings.expect(lock)?;
+        }
         Ok(settings)
     }
 }
 
-fn load(args: &Args, settings: &Settings, interrupt: &Interrupt) -> anyhow::Result<Served> {
-    let model = settings.load(&args.engine, interrupt)?;
+fn load(
+    args: &Args,
+    settings: &Settings,
+    interrupt: &Interrupt,
+    events: &Events,
+    address: SocketAddr,
+) -> anyhow::Result<Served> {
+    let tell = events.clone();
+    tell.tell(&json!({ "event": "loading", "progress": 0.0 }));
+    let model =
+        settings.load_telling(&args.engine, interrupt, move |progress| tell.loading(progress))?;
     if !args.quiet {
         gpu_args::tell(&model.info().gpu);
     }
@@ -150,7 +382,11 @@ fn load(args: &Args, settings: &Settings, interrupt: &Interrupt) -> anyhow::Resu
     let template = wants_template.then(|| Settings::template(&args.engine, &model)).transpose()?;
     let policy = settings.policy.clone();
     let mut served = Served::new(model, move |model| Session::with_policy(model, &policy))
-        .chat_template(template);
+        .chat_template(template)
+        .when_ready({
+            let events = events.clone();
+            move |name| events.tell(&line("ready", address, std::process::id(), Some(name)))
+        });
     if let Some(name) = &args.model_name {
         served = served.id(name);
     }
@@ -163,15 +399,18 @@ fn load(args: &Args, settings: &Settings, interrupt: &Interrupt) -> anyhow::Resu
     Ok(served)
 }
 
-/// Says where the server is, for programs that started it.
-fn announce(address: SocketAddr) -> anyhow::Result<()> {
-    let line = serde_json::json!({
-        "event": "listening",
-        "url": format!("http://{address}"),
-        "port": address.port(),
-        "pid": std::process::id(),
-    });
-    Out::lock().text(&format!("{line}\n"))
+/// Says where a server is, for programs that started it.
+fn announce(event: &str, address: SocketAddr, pid: u32, model: Option<&str>) -> anyhow::Result<()> {
+    Out::lock().json_line(&line(event, address, pid, model))
+}
+
+fn line(event: &str, address: SocketAddr, pid: u32, model: Option<&str>) -> serde_json::Value {
+    let url = format!("http://{address}");
+    let mut line = json!({ "event": event, "url": url, "port": address.port(), "pid": pid });
+    if let Some(model) = model {
+        line["model"] = model.into();
+    }
+    line
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use powerinfer::{
     CacheMode, ChatTemplate, ChatTemplateError, Error, GenerateOptions, GgufFile, GpuMode,
-    GpuOptions, GpuState, HostInfo, Model, ModelFacts, ModelOptions, PlacementMode, Policy,
-    PolicyNote, Session, SessionOptions, Strategy,
+    GpuOptions, GpuState, HostInfo, LoadProgress, Model, ModelFacts, ModelOptions, PlacementMode,
+    Policy, Session, SessionOptions, Strategy,
 };
 
 use super::engine_args::LocalArgs;
@@ -27,6 +27,10 @@ pub(super) struct Settings {
     pub(super) policy: Policy,
     source: Source,
     cache: CacheMode,
+    /// The policy as it was written, without the arguments; none for a model without one.
+    written: Option<Policy>,
+    /// The lock file that model, policy and engine are compared with.
+    lock: Option<PathBuf>,
 }
 
 /// Where the model comes from.
@@ -44,6 +48,10 @@ impl Settings {
     /// Puts policy and arguments together and checks the result against itself and this machine.
     pub(super) fn new(args: &LocalArgs) -> anyhow::Result<Self> {
         let (source, mut policy) = start(args)?;
+        let written = (source == Source::Policy).then(|| policy.clone());
+        let lock = policy.resolved_lock_path();
+        // Compared with the policy as it was written, not with what the arguments make of it.
+        policy.audit.lock = None;
         apply(args, &mut policy)?;
         let validated = policy.validate().map_err(anyhow::Error::from);
         if source == Source::Policy {
@@ -52,7 +60,7 @@ impl Settings {
             validated.map_err(|error| exit::coded(exit::Exit::Usage, error))?;
         }
         let cache = if args.verify { CacheMode::Force } else { CacheMode::Use };
-        Ok(Self { policy, source, cache })
+        Ok(Self { policy, source, cache, written, lock })
     }
 
     /// Whether the model inside of this program is run.
@@ -60,10 +68,48 @@ impl Settings {
         self.source == Source::Demo
     }
 
+    /// Compares model, policy and engine with this lock file in the place of the policy's.
+    #[cfg(feature = "server")]
+    pub(super) fn expect(&mut self, lock: PathBuf) -> anyhow::Result<()> {
+        if self.written.is_none() {
+            let message = "--expect is for models with a policy: give one with --config";
+            return Err(exit::usage(message));
+        }
+        self.lock = Some(lock);
+        Ok(())
+    }
+
+    /// What is served, for those who ask a server.
+    #[cfg(feature = "server")]
+    pub(super) fn origin(&self) -> anyhow::Result<powerinfer_server::Origin> {
+        let mut all = self.policy.clone();
+        if !self.is_demo() {
+            all.model_path = path_text(&std::path::absolute(self.policy.resolved_model_path()?)?)?;
+        }
+        let checksum = self.policy.audit.checksum.clone();
+        let policy_hash = self.written.as_ref().map(Policy::hash);
+        Ok(powerinfer_server::Origin::new(checksum, policy_hash, Some(all.hash())))
+    }
+
     /// Loads the model, and checks that it is the right one and fits.
     pub(super) fn load(&self, args: &LocalArgs, interrupt: &Interrupt) -> anyhow::Result<Model> {
+        self.load_telling(args, interrupt, |_| {})
+    }
+
+    /// The same, and tells how far the load is.
+    pub(super) fn load_telling(
+        &self,
+        args: &LocalArgs,
+        interrupt: &Interrupt,
+        tell: impl Fn(LoadProgress) + Send + Sync + 'static,
+    ) -> anyhow::Result<Model> {
+        if let (Some(policy), Some(lock)) = (&self.written, &self.lock) {
+            let drift = policy.check_lock(lock, self.cache).map_err(anyhow::Error::from)?;
+            warn_all(&drift);
+        }
         let interrupt = interrupt.clone();
-        let options = args.load.options()?.progress(move |_| {
+        let options = args.load.options()?.progress(move |progress| {
+            tell(progress);
             if interrupt.has_come() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let options = self.with_strategy(options).repack(self.policy.runtime.repack);
@@ -197,7 +243,7 @@ pub(super) fn path_text(path: &Path) -> anyhow::Result<String> {
     text.map_err(|path| exit::usage(format!("{}: wanted a path of UTF-8 text", path.display())))
 }
 
-fn warn_all(notes: &[PolicyNote]) {
+fn warn_all(notes: &[impl std::fmt::Display]) {
     for note in notes {
         tracing::warn!("{note}");
     }

@@ -23,6 +23,10 @@ pub(super) struct Args {
     /// Reads the whole model file for its checksum, even if that was done before [default: off].
     #[arg(long)]
     verify: bool,
+    /// Compares model, policy and engine with this lock file, which `powerinfer lock` wrote
+    /// [default: the policy's `audit.lock`, if it has one].
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
     /// Prints one JSON object [default: off].
     #[arg(long)]
     json: bool,
@@ -89,7 +93,26 @@ impl Report {
             Ok((notes, format!("{cpus} processors, {memory} bytes of memory")))
         })?;
         self.warn(&notes);
-        self.check_model(&policy, if args.verify { CacheMode::Force } else { CacheMode::Use })
+        let cache = if args.verify { CacheMode::Force } else { CacheMode::Use };
+        if let Some(lock) = args.expect.clone().or_else(|| policy.resolved_lock_path()) {
+            self.check_lock(&policy, &lock, cache)?;
+        }
+        self.check_model(&policy, cache)
+    }
+
+    fn check_lock(
+        &mut self,
+        policy: &Policy,
+        lock: &std::path::Path,
+        cache: CacheMode,
+    ) -> anyhow::Result<()> {
+        let drift = self.check("lock", || {
+            let drift = policy.check_lock(lock, cache)?;
+            let word = if drift.is_empty() { "as in" } else { "differs from" };
+            Ok((drift, format!("{word} {}", lock.display())))
+        })?;
+        self.warnings.extend(drift.iter().map(ToString::to_string));
+        Ok(())
     }
 
     fn check_model(&mut self, policy: &Policy, cache: CacheMode) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@
 mod chat;
 #[cfg(all(unix, feature = "openai"))]
 mod chat_terminal;
+mod docs;
 mod failures;
 #[cfg(feature = "openai")]
 #[path = "../../powerinfer/tests/it/fake_server.rs"]
@@ -19,5 +20,7 @@ mod profile;
 mod replies;
 #[cfg(unix)]
 mod scripts;
+#[cfg(all(unix, feature = "server"))]
+mod service;
 mod support;
 mod tools;

@@ -48,6 +48,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, ApiErr
 )]
 pub(crate) async fn version(State(app): State<App>) -> Json<Version> {
     let build = app.options().build;
+    let origin = app.options().origin.clone();
     Json(Version {
         engine: "powerinfer",
         number: env!("CARGO_PKG_VERSION"),
@@ -56,6 +57,9 @@ pub(crate) async fn version(State(app): State<App>) -> Json<Version> {
         cpu: powerinfer::cpu_name(),
         pid: std::process::id(),
         model: app.loaded().ok().map(|engine| engine.id.clone()),
+        checksum: origin.checksum,
+        policy_hash: origin.policy_hash,
+        settings_hash: origin.settings_hash,
     })
 }
 

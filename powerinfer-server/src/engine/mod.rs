@@ -31,6 +31,7 @@ pub struct Served {
     id: String,
     template: Option<ChatTemplate>,
     facts: serde_json::Map<String, serde_json::Value>,
+    when_ready: Box<dyn FnOnce(&str) + Send>,
 }
 
 impl Served {
@@ -42,7 +43,15 @@ impl Served {
         open: impl Fn(&Model) -> Result<Session, Error> + Send + 'static,
     ) -> Self {
         let id = model.info().name.clone();
-        Self { model, open: Box::new(open), id, template: None, facts: serde_json::Map::new() }
+        let facts = serde_json::Map::new();
+        Self {
+            model,
+            open: Box::new(open),
+            id,
+            template: None,
+            facts,
+            when_ready: Box::new(|_| {}),
+        }
     }
 
     /// Sets the name that requests call the model by; without it, the model's own.
@@ -56,6 +65,13 @@ impl Served {
     #[must_use]
     pub fn chat_template(mut self, template: Option<ChatTemplate>) -> Self {
         self.template = template;
+        self
+    }
+
+    /// Calls `tell` with the model's name once requests are served.
+    #[must_use]
+    pub fn when_ready(mut self, tell: impl FnOnce(&str) + Send + 'static) -> Self {
+        self.when_ready = Box::new(tell);
         self
     }
 

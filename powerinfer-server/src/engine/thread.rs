@@ -43,11 +43,12 @@ impl Thread {
         &self,
         load: impl FnOnce() -> Result<Served, LoadError>,
     ) -> Result<(), LoadError> {
-        let Served { model, open, id, template, facts } = load()?;
+        let Served { model, open, id, template, facts, when_ready } = load()?;
         let mut scheduler = self.scheduler(open(&model)?);
         let template = template.or_else(|| model.chat_template().ok().cloned());
         let (mailbox, submissions) = mpsc::channel();
         let snapshots = Arc::new(Snapshots::default());
+        let name = id.clone();
         let engine = Engine {
             id,
             requests: scheduler.requests(),
@@ -59,6 +60,7 @@ impl Thread {
             queue: Arc::clone(&self.queue),
         };
         self.state.send_replace(State::Ready(Arc::new(engine)));
+        when_ready(&name);
         loop {
             let served = catch_unwind(AssertUnwindSafe(|| {
                 self.serve(&mut scheduler, &submissions, &snapshots);

@@ -30,6 +30,12 @@ pub(crate) struct Version {
     pub(crate) pid: u32,
     /// Name of the model, once it is loaded.
     pub(crate) model: Option<String>,
+    /// Checksum that the policy gives the model file.
+    pub(crate) checksum: Option<String>,
+    /// Hash of the policy.
+    pub(crate) policy_hash: Option<String>,
+    /// Hash of all settings, those of the command line included.
+    pub(crate) settings_hash: Option<String>,
 }
 
 /// What the engine does.

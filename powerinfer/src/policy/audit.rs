@@ -17,8 +17,26 @@ pub struct Audit {
     pub checksum: Option<String>,
     /// The day on which the policy was written.
     pub created_at: Option<String>,
+    /// The lock file that model, policy and engine are compared with; relative to the policy's
+    /// folder. `powerinfer lock` writes one.
+    pub lock: Option<String>,
+    /// What to do where they differ from the lock file.
+    pub on_drift: OnDrift,
     /// What is known about the zeros of the model.
     pub sparsity: Option<SparsityFacts>,
+}
+
+/// What to do where model, policy or engine are not those of a lock file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum OnDrift {
+    /// End with an error that tells every difference.
+    #[default]
+    Refuse,
+    /// Write every difference to the log and go on.
+    Warn,
 }
 
 /// What is known about the zeros of a model's activations.

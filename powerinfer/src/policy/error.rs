@@ -200,6 +200,26 @@ pub enum PolicyError {
         /// The file's.
         found: String,
     },
+    /// A lock file is no lock file.
+    #[error("lock file {}: {message}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Model, policy or engine are not those of the lock file.
+    #[error(
+        "not what {} says: {}; if that is meant, write it again with `powerinfer lock`",
+        path.display(),
+        list(differences)
+    )]
+    Drift {
+        /// The lock file.
+        path: PathBuf,
+        /// Every difference.
+        differences: Vec<super::Drift>,
+    },
     /// The policy cannot be written as YAML.
     #[error("cannot write the policy as YAML: {message}")]
     Write {
@@ -210,6 +230,11 @@ pub enum PolicyError {
 
 fn at(place: Option<&Place>) -> String {
     place.map_or_else(String::new, |place| format!(" ({place})"))
+}
+
+fn list(differences: &[super::Drift]) -> String {
+    let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    texts.join("; ")
 }
 
 fn section_name(section: &str) -> String {

@@ -16,10 +16,11 @@ use super::checksum::hexadecimal;
 const VERSION: &str = "powerinfer policy 1\n";
 
 /// Section, field and default of what was added since the first form.
-const ADDED: [(&str, &str, &str); 3] = [
+const ADDED: [(&str, &str, &str); 4] = [
     ("runtime", "repack", "auto"),
     ("runtime", "activation_bits", "16"),
     ("runtime", "placement", "static"),
+    ("audit", "on_drift", "refuse"),
 ];
 
 pub(super) fn of(policy: &Policy) -> String {

@@ -8,6 +8,7 @@ mod error;
 mod fields;
 mod generation;
 mod hash;
+mod lock;
 mod nearest;
 mod outline;
 #[expect(clippy::module_inception, reason = "the file holds the type of that name")]
@@ -19,11 +20,12 @@ mod tests;
 mod timeout;
 mod values;
 
-pub use audit::{Audit, Fact, Metadata, SparsityFacts};
+pub use audit::{Audit, Fact, Metadata, OnDrift, SparsityFacts};
 pub use checks::{HostInfo, ModelFacts, PolicyNote};
 pub use checksum::{CacheMode, Checksum, ChecksumOutcome, verify_checksum};
 pub use error::{Place, PolicyError};
 pub use generation::Generation;
+pub use lock::{Drift, Lock};
 pub(crate) use nearest::nearest;
 pub use policy::{Engine, Policy};
 pub use runtime::{GpuMode, KvType, PlacementMode, Repack, Runtime};

@@ -165,6 +165,12 @@ impl Policy {
         Ok(self.folder.as_ref().map_or_else(|| path.to_owned(), |folder| folder.join(path)))
     }
 
+    /// The path of the lock file, if the policy names one: as it says, or from its folder.
+    pub fn resolved_lock_path(&self) -> Option<PathBuf> {
+        let path = Path::new(self.audit.lock.as_deref()?);
+        Some(self.folder.as_ref().map_or_else(|| path.to_owned(), |folder| folder.join(path)))
+    }
+
     /// Compares the model file with the checksum of the policy.
     ///
     /// `progress` is told the bytes read and the size of the file.

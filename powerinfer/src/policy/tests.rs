@@ -189,6 +189,7 @@ fn a_value_out_of_range_is_told_with_its_place() {
         ("audit", "created_at: yesterday"),
         ("audit", "checksum: md5:00"),
         ("audit", "sparsity: {zero_share: 90}"),
+        ("audit", "lock: ''"),
         ("audit", "sparsity: {experts: 0}"),
         ("metadata", "performance: {speed: .nan}"),
     ] {
@@ -286,6 +287,7 @@ fn the_hash_sees_values_and_nothing_else() {
         "model_path: x\nruntime: {threads: 2, sparsity: {strategy: default}}\n",
         "model_path: x\nruntime: {threads: 2, repack: auto}\n",
         "model_path: x\nruntime: {threads: 2, activation_bits: 16}\n",
+        "model_path: x\nruntime: {threads: 2}\naudit: {on_drift: refuse, lock: ~}\n",
     ] {
         assert_eq!(hash(same), plain, "{same}");
     }
@@ -295,6 +297,8 @@ fn the_hash_sees_values_and_nothing_else() {
         "model_path: x\nruntime: {threads: 2, sparsity: exact}\n",
         "model_path: x\nruntime: {threads: 2, repack: never}\n",
         "model_path: x\nruntime: {threads: 2, activation_bits: 8}\n",
+        "model_path: x\nruntime: {threads: 2}\naudit: {on_drift: warn}\n",
+        "model_path: x\nruntime: {threads: 2}\naudit: {lock: y}\n",
         "model_path: x\nruntime: {threads: 2}\nmetadata: {description: y}\n",
     ] {
         assert_ne!(hash(other), plain, "{other}");

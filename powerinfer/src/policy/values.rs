@@ -87,6 +87,8 @@ fn check_audit(audit: &Audit) -> Result<(), PolicyError> {
         let wanted = "a date like 2026-11-21 or 2026-11-21T10:00:00Z";
         ensure(is_date(date), "audit.created_at", wanted, &format!("{date:?}"))?;
     }
+    let named = audit.lock.as_deref().is_none_or(|path| !path.trim().is_empty());
+    ensure(named, "audit.lock", "the path of a lock file", "nothing")?;
     let Some(facts) = &audit.sparsity else { return Ok(()) };
     at_least_one("audit.sparsity.experts", facts.experts)?;
     let Some(share) = facts.zero_share else { return Ok(()) };

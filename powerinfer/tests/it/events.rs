@@ -47,6 +47,8 @@ fn events(work: impl FnOnce()) -> Vec<Fields> {
 
 #[test]
 fn a_finished_text_is_one_event() {
+    powerinfer::set_commit("0123abc");
+    powerinfer::set_commit("later");
     let events = events(|| {
         session(SessionOptions::default()).generate(PROMPT, greedy(5)).unwrap().complete().unwrap();
     });
@@ -55,6 +57,7 @@ fn a_finished_text_is_one_event() {
     assert_eq!(event["success"], "true");
     assert_eq!(event["finish_reason"], "max_tokens");
     assert_eq!(event["engine_version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(event["commit"], "0123abc", "the first name counts");
     assert!(!event["model"].is_empty());
     let metrics: serde_json::Value = serde_json::from_str(&event["metrics"]).unwrap();
     assert_eq!(metrics["completion_tokens"], 5);

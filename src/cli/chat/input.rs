@@ -9,6 +9,7 @@ use rustyline::error::ReadlineError;
 
 use super::super::exit;
 use super::super::output::note;
+use super::super::state_folder::state_folder;
 
 /// Begins and ends a text of many lines.
 const QUOTES: &str = "\"\"\"";
@@ -127,14 +128,9 @@ fn piped_line() -> anyhow::Result<Option<String>> {
     Ok((read > 0).then_some(line))
 }
 
-/// The file of what was typed in earlier chats, below `XDG_STATE_HOME` or the usual folder; none
-/// where the user has no folder.
+/// The file of what was typed in earlier chats; none where the user has no folder.
 fn history_file() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let base = absolute("XDG_STATE_HOME").or_else(|| absolute("LOCALAPPDATA")).or_else(|| {
-        std::env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".local/state"))
-    });
-    Some(base?.join("powerinfer").join("chat_history"))
+    Some(state_folder()?.join("chat_history"))
 }
 
 /// Lines on the way to an entry.

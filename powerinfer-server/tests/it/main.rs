@@ -13,6 +13,7 @@ mod client;
 mod completions;
 mod embeddings;
 mod load;
+mod page;
 mod refusals;
 mod status;
 mod stopping;

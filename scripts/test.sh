@@ -67,6 +67,21 @@ hip_compiles() {
     done
 }
 
+# What the page of the server does is tested in a browser, if there is one or it can be installed.
+browser() {
+    local name
+    if ! has chromium && ! has chromium-browser && ! has google-chrome; then
+        install_packages "Chromium" "chromium" "chromium" "" || true
+    fi
+    for name in chromium chromium-browser google-chrome; do
+        if has "$name"; then
+            export POWERINFER_REQUIRE_BROWSER=1
+            return
+        fi
+    done
+    echo "skipped: no Chromium, and it cannot be installed; the page of the server is not tested"
+}
+
 stage "tools" . scripts/setup.sh test
 export POWERINFER_REQUIRE_LIBCLANG=1
 stage "format" format
@@ -75,6 +90,7 @@ stage "lints without the hub" cargo clippy -p powerinfer-cli --no-default-featur
 stage "native tests" scripts/native-tests.sh plain
 stage "native tests, address and undefined sanitizer" scripts/native-tests.sh address
 stage "native tests, thread sanitizer" scripts/native-tests.sh thread
+stage "browser" browser
 stage "tests" cargo test --workspace --features nvml --locked
 stage "CUDA compiles" cuda_compiles
 stage "HIP compiles" hip_compiles

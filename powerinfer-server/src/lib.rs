@@ -31,6 +31,7 @@ mod error;
 mod extract;
 mod metrics;
 mod options;
+mod page;
 mod request_id;
 mod routes;
 mod server;

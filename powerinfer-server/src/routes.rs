@@ -12,7 +12,7 @@ use utoipa::OpenApi;
 use crate::api::{chat, completions, embeddings, models, status, tokens};
 use crate::error::{ApiError, ErrorBody};
 use crate::state::App;
-use crate::{auth, request_id};
+use crate::{auth, page, request_id};
 
 /// What `GET` requests can be refused with.
 #[expect(dead_code, reason = "describes answers to OpenAPI")]
@@ -90,6 +90,7 @@ pub(crate) fn router(app: &App) -> Router {
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::check));
     Router::new()
         .merge(guarded)
+        .route("/", get(page::page))
         .route("/health", get(status::health))
         .route("/ready", get(status::ready))
         .fallback(unknown_path)

@@ -1,8 +1,13 @@
 //! Runs the `powerinfer` binary and looks at exit code, stdout and stderr; one test binary.
 
 #![expect(clippy::print_stdout, reason = "tests say what they skip")]
-#![cfg_attr(feature = "openai", expect(clippy::unwrap_used, reason = "helpers of tests may fail"))]
+#![cfg_attr(
+    any(feature = "openai", all(unix, feature = "server")),
+    expect(clippy::unwrap_used, reason = "helpers of tests may fail")
+)]
 
+#[cfg(all(unix, feature = "server"))]
+mod browser;
 #[cfg(feature = "openai")]
 mod chat;
 #[cfg(all(unix, feature = "openai"))]
@@ -15,6 +20,8 @@ mod fake_server;
 mod gpu;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(all(unix, feature = "server"))]
+mod page;
 mod plan;
 mod profile;
 mod replies;

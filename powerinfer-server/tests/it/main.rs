@@ -14,6 +14,7 @@ mod completions;
 mod embeddings;
 mod formats;
 mod load;
+mod page;
 mod refusals;
 mod status;
 mod stopping;

@@ -72,6 +72,7 @@ stage "native tests" scripts/native-tests.sh plain
 stage "native tests, address and undefined sanitizer" scripts/native-tests.sh address
 stage "native tests, thread sanitizer" scripts/native-tests.sh thread
 stage "tests" cargo test --workspace --locked
+stage "tests with clients of others" scripts/server-tests.sh
 stage "CUDA compiles" cuda_compiles
 stage "HIP compiles" hip_compiles
 stage "benchmarks, once" cargo test --locked --bench generation --bench kernels

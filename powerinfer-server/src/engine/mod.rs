@@ -105,10 +105,15 @@ struct Queue {
     limit: usize,
 }
 
+/// A place in the queue; dropping it gives it back.
+#[derive(Debug)]
+struct QueuePlace(Arc<Queue>);
+
 /// A request on its way to the engine's thread.
 struct Submission {
     request: Request,
     reply: reply::Sender,
+    place: QueuePlace,
 }
 
 /// An engine's thread that was started.
@@ -144,13 +149,13 @@ impl Engine {
     /// Puts requests into the queue, all or none, and gives the replies in their order.
     pub(crate) fn submit(&self, requests: Vec<Request>) -> Result<Vec<Reply>, ApiError> {
         let mailbox = self.mailbox().clone().ok_or_else(lost)?;
-        self.queue.enter(requests.len())?;
-        let submit = |request: Request| {
+        let places = Queue::enter(&self.queue, requests.len())?;
+        let submit = |(request, place): (Request, QueuePlace)| {
             let (sender, reply) = reply::channel(request.handle());
-            let sent = mailbox.send(Submission { request, reply: sender });
+            let sent = mailbox.send(Submission { request, reply: sender, place });
             sent.map(|()| reply).map_err(|_| lost())
         };
-        requests.into_iter().map(submit).collect()
+        requests.into_iter().zip(places).map(submit).collect()
     }
 
     /// Takes no more requests; the engine's thread ends when it has done the last one.
@@ -170,14 +175,25 @@ impl Engine {
 }
 
 impl Queue {
-    fn enter(&self, n: usize) -> Result<(), ApiError> {
-        let add = |waiting: usize| waiting.checked_add(n).filter(|&sum| sum <= self.limit);
-        let entered = self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
-        entered.map(|_| ()).map_err(|waiting| ApiError::busy(waiting.min(self.limit)))
+    /// All of `n` places, or none.
+    fn enter(queue: &Arc<Self>, n: usize) -> Result<Vec<QueuePlace>, ApiError> {
+        let limit = queue.limit;
+        if n > limit {
+            let message = format!(
+                "the request asks for {n} texts, and {limit} can wait on this server: ask for fewer"
+            );
+            return Err(ApiError::invalid(message));
+        }
+        let add = |waiting: usize| waiting.checked_add(n).filter(|&sum| sum <= limit);
+        let entered = queue.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
+        entered.map_err(ApiError::busy)?;
+        Ok((0..n).map(|_| QueuePlace(Arc::clone(queue))).collect())
     }
+}
 
-    fn leave(&self) {
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+impl Drop for QueuePlace {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -188,4 +204,28 @@ pub(crate) fn lost() -> ApiError {
 
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    #[test]
+    fn places_are_given_back() {
+        let queue = Arc::new(Queue { waiting: AtomicUsize::new(0), limit: 3 });
+        let waiting = || queue.waiting.load(Ordering::SeqCst);
+        let refusal =
+            |n| Queue::enter(&queue, n).map(drop).unwrap_err().into_response().status().as_u16();
+        let mut two = Queue::enter(&queue, 2).unwrap();
+        assert_eq!(refusal(2), 429);
+        assert_eq!(waiting(), 2, "a refusal takes none");
+        two.pop();
+        let more = Queue::enter(&queue, 2).unwrap();
+        assert_eq!(waiting(), 3);
+        drop((two, more));
+        assert_eq!(waiting(), 0);
+        assert_eq!(refusal(4), 400, "waiting would not help");
+    }
 }

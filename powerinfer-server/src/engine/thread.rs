@@ -8,7 +8,7 @@ use powerinfer::{Event, RequestId, Scheduler};
 use tokio::sync::watch;
 
 use super::snapshot::{Snapshots, Watch};
-use super::{Engine, LoadError, Queue, Served, State, Submission, reply, unix_seconds};
+use super::{Engine, LoadError, Queue, QueuePlace, Served, State, Submission, reply, unix_seconds};
 use crate::metrics::Metrics;
 
 pub(super) struct Thread {
@@ -24,7 +24,8 @@ struct Clients(HashMap<RequestId, Client>);
 
 struct Client {
     reply: reply::Sender,
-    is_waiting: bool,
+    /// None once it has left the queue.
+    place: Option<QueuePlace>,
 }
 
 impl Thread {
@@ -105,9 +106,13 @@ impl Thread {
 }
 
 impl Clients {
-    fn take(&mut self, scheduler: &mut Scheduler, Submission { request, reply }: Submission) {
+    fn take(
+        &mut self,
+        scheduler: &mut Scheduler,
+        Submission { request, reply, place }: Submission,
+    ) {
         let id = scheduler.submit(request);
-        self.0.insert(id, Client { reply, is_waiting: true });
+        self.0.insert(id, Client { reply, place: Some(place) });
     }
 
     fn tell(&mut self, id: RequestId, event: Event, thread: &Thread) {
@@ -120,10 +125,7 @@ impl Clients {
             }
             _ => true,
         };
-        if client.is_waiting {
-            client.is_waiting = false;
-            thread.queue.leave();
-        }
+        drop(client.place.take());
         client.reply.send(event);
         if is_last {
             self.0.remove(&id);

@@ -92,6 +92,7 @@ stage "native tests, address and undefined sanitizer" scripts/native-tests.sh ad
 stage "native tests, thread sanitizer" scripts/native-tests.sh thread
 stage "browser" browser
 stage "tests" cargo test --workspace --features nvml --locked
+stage "tests with clients of others" scripts/server-tests.sh
 stage "CUDA compiles" cuda_compiles
 stage "HIP compiles" hip_compiles
 stage "benchmarks, once" cargo test --locked --bench generation --bench kernels

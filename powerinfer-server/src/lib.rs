@@ -29,6 +29,8 @@ mod cors;
 mod engine;
 mod error;
 mod extract;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod metrics;
 mod options;
 mod page;

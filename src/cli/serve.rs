@@ -70,8 +70,9 @@ pub(super) struct Args {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
     parallel: Option<u32>,
     /// Requests that may wait; further ones are refused.
-    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Server")]
-    queue: usize,
+    #[arg(long, value_name = "N", default_value = "64", help_heading = "Server")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    queue: u32,
     /// Tokens of prompts that a step computes while texts are running [default: 64].
     #[arg(long, value_name = "N", help_heading = "Server")]
     prefill_chunk: Option<usize>,
@@ -325,7 +326,7 @@ impl Args {
             origins if origins.iter().any(|origin| origin == "*") => Cors::Any,
             origins => Cors::Origins(origins.to_vec()),
         };
-        options.queue = self.queue;
+        options.queue = usize::try_from(self.queue).unwrap_or(usize::MAX);
         options.prefill_chunk = self.prefill_chunk;
         options.context_shift = self.context_shift;
         options.allow_lark = self.allow_lark;
@@ -349,6 +350,9 @@ impl Args {
     }
 
     fn settings(&mut self) -> anyhow::Result<Settings> {
+        if self.engine.time_gpu {
+            return Err(exit::usage("--time-gpu is for `run` and `chat`: leave it out"));
+        }
         let mut settings = Settings::new(&self.engine)?;
         let parallel = &mut settings.policy.runtime.batch_size;
         *parallel = match self.parallel {

@@ -121,14 +121,15 @@ struct Queue {
     limit: usize,
 }
 
-/// A place in the queue; free again when this is dropped.
-struct Place(Arc<Queue>);
+/// A place in the queue; dropping it gives it back.
+#[derive(Debug)]
+struct QueuePlace(Arc<Queue>);
 
 /// A request on its way to the engine's thread.
 struct Submission {
     request: Request,
     reply: reply::Sender,
-    place: Place,
+    place: QueuePlace,
 }
 
 /// An engine's thread that was started.
@@ -165,7 +166,7 @@ impl Engine {
     pub(crate) fn submit(&self, requests: Vec<Request>) -> Result<Vec<Reply>, ApiError> {
         let mailbox = self.mailbox().clone().ok_or_else(lost)?;
         let places = Queue::enter(&self.queue, requests.len())?;
-        let submit = |(request, place): (Request, Place)| {
+        let submit = |(request, place): (Request, QueuePlace)| {
             let (sender, reply) = reply::channel(request.handle());
             let sent = mailbox.send(Submission { request, reply: sender, place });
             sent.map(|()| reply).map_err(|_| lost())
@@ -198,17 +199,23 @@ impl Engine {
 }
 
 impl Queue {
-    /// Takes `n` places, or none.
-    fn enter(this: &Arc<Self>, n: usize) -> Result<Vec<Place>, ApiError> {
-        let add = |waiting: usize| waiting.checked_add(n).filter(|&sum| sum <= this.limit);
-        match this.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add) {
-            Ok(_) => Ok((0..n).map(|_| Place(Arc::clone(this))).collect()),
-            Err(waiting) => Err(ApiError::busy(waiting, this.limit)),
+    /// All of `n` places, or none.
+    fn enter(queue: &Arc<Self>, n: usize) -> Result<Vec<QueuePlace>, ApiError> {
+        let limit = queue.limit;
+        if n > limit {
+            let message = format!(
+                "the request asks for {n} texts, and {limit} can wait on this server: ask for fewer"
+            );
+            return Err(ApiError::invalid(message));
         }
+        let add = |waiting: usize| waiting.checked_add(n).filter(|&sum| sum <= limit);
+        let entered = queue.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
+        entered.map_err(|waiting| ApiError::busy(waiting, limit))?;
+        Ok((0..n).map(|_| QueuePlace(Arc::clone(queue))).collect())
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
@@ -221,4 +228,28 @@ pub(crate) fn lost() -> ApiError {
 
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    #[test]
+    fn places_are_given_back() {
+        let queue = Arc::new(Queue { waiting: AtomicUsize::new(0), limit: 3 });
+        let waiting = || queue.waiting.load(Ordering::SeqCst);
+        let refusal =
+            |n| Queue::enter(&queue, n).map(drop).unwrap_err().into_response().status().as_u16();
+        let mut two = Queue::enter(&queue, 2).unwrap();
+        assert_eq!(refusal(2), 429);
+        assert_eq!(waiting(), 2, "a refusal takes none");
+        two.pop();
+        let more = Queue::enter(&queue, 2).unwrap();
+        assert_eq!(waiting(), 3);
+        drop((two, more));
+        assert_eq!(waiting(), 0);
+        assert_eq!(refusal(4), 400, "waiting would not help");
+    }
 }

@@ -8,7 +8,7 @@ use powerinfer::{Event, RequestId, Scheduler};
 use tokio::sync::watch;
 
 use super::snapshot::{Snapshots, Watch};
-use super::{Engine, LoadError, Place, Queue, Served, State, Submission, reply, unix_seconds};
+use super::{Engine, LoadError, Queue, QueuePlace, Served, State, Submission, reply, unix_seconds};
 use crate::metrics::Metrics;
 
 pub(super) struct Thread {
@@ -24,8 +24,8 @@ struct Clients(HashMap<RequestId, Client>);
 
 struct Client {
     reply: reply::Sender,
-    /// Until it has a sequence.
-    place: Option<Place>,
+    /// None once it has left the queue.
+    place: Option<QueuePlace>,
 }
 
 impl Thread {

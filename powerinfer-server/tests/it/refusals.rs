@@ -130,6 +130,33 @@ async fn bodies_that_are_none_are_4xx() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_end_of_a_body_arrives_and_is_the_last() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let mut options = ServerOptions::default();
+    options.body_limit = 1000;
+    let server = Running::with(options).await;
+    let address = server.base.strip_prefix("http://").unwrap();
+    let n = 8 << 20;
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {n}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; n]).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{answer}");
+    assert!(answer.contains("body_too_large"), "{answer}");
+    // Other refusals leave the connection as it is.
+    let response = server.post(CHAT, &chat("n", json!(0))).await;
+    assert_eq!(response.status().as_u16(), 400);
+    assert!(!response.headers().contains_key("connection"));
+}
+
+#[tokio::test]
 async fn paths_and_methods_that_are_none_are_told() {
     let server = Running::new().await;
     let response = server.get("/v1/nothing").await;

@@ -193,7 +193,7 @@ impl GpuOptions {
             match placement.save_gpu_index(path) {
                 Ok(()) => tracing::warn!("{}: the GPU index was rebuilt", path.display()),
                 Err(error) => {
-                    tracing::warn!("the GPU index stays stale: {}", crate::report::chain(&error))
+                    tracing::warn!("the GPU index stays stale: {}", crate::report::chain(&error));
                 }
             }
         }

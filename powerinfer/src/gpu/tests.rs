@@ -204,7 +204,7 @@ fn a_load_rebuilds_a_stale_index_and_no_other() {
     let bytes = || std::fs::read(&index).unwrap();
     // The second has layers of another size: what it holds does not matter.
     let small = SyntheticSpec::preset(Preset::Tiny);
-    let mut wide = small.clone();
+    let mut wide = small;
     wide.shape.hidden_dim *= 2;
     for other in [SyntheticSpec { seed: 2, ..small }, wide] {
         let other = GgufFile::from_bytes(&other.generate_to_bytes().unwrap()).unwrap();

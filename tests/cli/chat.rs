@@ -202,10 +202,10 @@ fn options_of_the_other_engine_are_refused_by_name() {
 #[test]
 fn an_endpoint_that_fails_has_a_code_of_its_own() {
     let output = chat(&["--url", "http://127.0.0.1:1/v1", "-m", "m"], "Hi\n");
-    assert_eq!(code(&output), 11, "{}", stderr(&output));
+    assert_eq!(code(&output), 13, "{}", stderr(&output));
     let server = FakeServer::new([Answer::json("404 Not Found", r#"{"error":"no model m"}"#)]);
     let output = chat(&["--url", &server.url, "-m", "m"], "Hi\n");
-    assert_eq!(code(&output), 11, "{}", stderr(&output));
+    assert_eq!(code(&output), 13, "{}", stderr(&output));
     assert!(stderr(&output).contains("no model m"), "{}", stderr(&output));
 }
 

@@ -19,6 +19,9 @@ use crate::placement::{ActivationCounts, Part, Placement, PlacementOptions, defa
 use crate::policy::GpuMode;
 use crate::statistics::ActivationStatistics;
 
+/// Tokens that go through a GPU at a time where it has only a part of the model.
+const SHORT_STEP: u32 = 32;
+
 /// What a load does about the GPU.
 #[derive(Debug)]
 enum Decision {
@@ -154,7 +157,10 @@ impl GpuOptions {
         if self.layers.is_none() && self.index != GpuIndex::Disabled {
             return Ok(u64::MAX);
         }
-        let all = file.place(&PlacementOptions { vram_budget: u64::MAX, ..wanted.clone() })?;
+        // What is limited is not whole, and so takes short steps, whose needs are smaller.
+        let batch = wanted.batch.min(SHORT_STEP);
+        let all = PlacementOptions { vram_budget: u64::MAX, batch, ..wanted.clone() };
+        let all = file.place(&all)?;
         let reserve = all.info().reserve;
         let mut limit = u64::MAX;
         if let Some(n) = self.layers.filter(|&n| n < all.info().n_layers) {

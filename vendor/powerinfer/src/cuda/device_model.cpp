@@ -291,7 +291,9 @@ std::unique_ptr<DeviceContext> CudaModel::make_context(
     try {
         ContextShape planned = shape;
         planned.n_step = shape_.n_step;
-        return std::make_unique<CudaContext>(shared_from_this(), planned, activation_bits, is_timed);
+        return std::make_unique<CudaContext>(
+            shared_from_this(), planned, activation_bits, is_timed
+        );
     } catch (...) {
         release_context();
         throw;

@@ -14,8 +14,8 @@ namespace powerinfer::cuda {
 
 class RowSender {
 public:
-    // The threads of `pool`, which outlives it, read and split. Each buffer has so many bytes, which
-    // no row may exceed.
+    // The threads of `pool`, which outlives it, read and split. Each buffer has so many bytes,
+    // which no row may exceed.
     explicit RowSender(ThreadPool& pool, size_t n_bytes = size_t{16} << 20);
     ~RowSender();
     RowSender(const RowSender&) = delete;

@@ -85,13 +85,13 @@ browser() {
 stage "tools" . scripts/setup.sh test
 export POWERINFER_REQUIRE_LIBCLANG=1
 stage "format" format
-stage "lints" cargo clippy --workspace --all-targets --features nvml --locked -- -D warnings
-stage "lints without the hub" cargo clippy -p powerinfer-cli --no-default-features --locked -- -D warnings
+stage "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+stage "lints without features" cargo clippy -p powerinfer-cli --no-default-features --locked -- -D warnings
 stage "native tests" scripts/native-tests.sh plain
 stage "native tests, address and undefined sanitizer" scripts/native-tests.sh address
 stage "native tests, thread sanitizer" scripts/native-tests.sh thread
 stage "browser" browser
-stage "tests" cargo test --workspace --features nvml --locked
+stage "tests" cargo test --workspace --locked
 stage "tests with clients of others" scripts/server-tests.sh
 stage "CUDA compiles" cuda_compiles
 stage "HIP compiles" hip_compiles

@@ -159,7 +159,7 @@ impl From<&powerinfer::Error> for ApiError {
     fn from(error: &powerinfer::Error) -> Self {
         use powerinfer::TokenizerError as Tokenizer;
         use powerinfer::{ChatTemplateError as Template, Error, GrammarError as Grammar};
-        let message = chain(error);
+        let message = powerinfer::error_chain(error);
         let bad = |code| Self::new(StatusCode::BAD_REQUEST, code, message.as_str());
         match error {
             Error::ContextFull { .. } => bad("context_length_exceeded"),
@@ -216,16 +216,4 @@ impl IntoResponse for ApiError {
         }
         response
     }
-}
-
-/// An error with all its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -82,7 +82,7 @@ pub use policy::{
     ModelFacts, OnDrift, Place, PlacementMode, Policy, PolicyError, PolicyNote, Repack, Runtime,
     Sparsity, SparsityFacts, Timeout, verify_checksum,
 };
-pub use report::set_commit;
+pub use report::{chain as error_chain, set_commit};
 pub use sampling::{
     Mirostat, Sampled, Sampler, SamplerKind, Sampling, SamplingError, TokenLogprob,
 };

@@ -68,8 +68,8 @@ pub(crate) fn generation(
     }
 }
 
-/// An error with all its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+/// An error with all its causes in one line, for logs and answers.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

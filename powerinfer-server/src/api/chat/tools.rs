@@ -127,5 +127,5 @@ impl CallFinder {
 }
 
 fn refused(parameter: &str, error: &powerinfer::ToolError) -> ApiError {
-    ApiError::parameter(parameter, crate::error::chain(error))
+    ApiError::parameter(parameter, powerinfer::error_chain(error))
 }

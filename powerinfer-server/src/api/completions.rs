@@ -22,7 +22,7 @@ use crate::wire::completion::{
     CompletionChoice, CompletionLogprobs, CompletionRequest, CompletionResponse, OnePrompt,
 };
 use crate::wire::generation::{Allowed, MAX_TOP_LOGPROBS, refuse};
-use crate::wire::{StreamOptions, UsageField};
+use crate::wire::{StreamEvent, StreamOptions, UsageField};
 
 /// Prompts of one request at most.
 const MAX_PROMPTS: usize = 256;
@@ -35,7 +35,7 @@ const MAX_PROMPTS: usize = 256;
     responses(
         (status = 200, description = "The texts, or a stream of them as server-sent events",
          content((CompletionResponse = "application/json"),
-                 (CompletionResponse = "text/event-stream"))),
+                 (StreamEvent<CompletionResponse> = "text/event-stream"))),
         crate::routes::GenerationErrors,
     ),
 )]

@@ -13,6 +13,19 @@ pub(crate) mod tool;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::error::ErrorBody;
+
+/// An event of a stream; what `[DONE]` follows are parts, and an error is the last event.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes events to OpenAPI")]
+pub(crate) enum StreamEvent<T> {
+    /// A part of the answer.
+    Part(T),
+    /// Why there is no more of it.
+    Error(ErrorBody),
+}
+
 /// One string or several.
 #[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
 #[serde(untagged)]

@@ -12,6 +12,7 @@ use utoipa::OpenApi;
 use crate::api::{chat, completions, embeddings, models, status, tokens};
 use crate::error::{ApiError, ErrorBody};
 use crate::state::App;
+use crate::wire::chat::ChatChunk;
 use crate::{auth, page, request_id};
 
 /// What `GET` requests can be refused with.
@@ -65,7 +66,7 @@ pub(crate) enum GenerationErrors {
         status::stats,
         status::metrics,
     ),
-    components(schemas(ErrorBody))
+    components(schemas(ErrorBody, ChatChunk))
 )]
 struct Api;
 

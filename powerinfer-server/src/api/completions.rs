@@ -35,7 +35,7 @@ const MAX_PROMPTS: usize = 256;
     responses(
         (status = 200, description = "The texts, or a stream of them as server-sent events",
          content((CompletionResponse = "application/json"),
-                 (StreamEvent<CompletionResponse> = "text/event-stream"))),
+                 (StreamEvent = "text/event-stream"))),
         crate::routes::GenerationErrors,
     ),
 )]

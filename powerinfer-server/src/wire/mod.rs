@@ -13,17 +13,13 @@ pub(crate) mod tool;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::error::ErrorBody;
-
-/// An event of a stream; what `[DONE]` follows are parts, and an error is the last event.
+/// A server-sent event.
 #[derive(Debug, ToSchema)]
-#[serde(untagged)]
 #[expect(dead_code, reason = "describes events to OpenAPI")]
-pub(crate) enum StreamEvent<T> {
-    /// A part of the answer.
-    Part(T),
-    /// Why there is no more of it.
-    Error(ErrorBody),
+pub(crate) struct StreamEvent {
+    /// JSON of a part of the answer: a `ChatChunk` or `CompletionResponse`; of an `ErrorBody` if there is
+    /// no more of it; and at the end of a whole answer `[DONE]`.
+    data: String,
 }
 
 /// One string or several.

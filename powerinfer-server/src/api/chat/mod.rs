@@ -20,7 +20,7 @@ use crate::extract::StrictJson;
 use crate::request_id::RequestId;
 use crate::state::App;
 use crate::wire::StreamEvent;
-use crate::wire::chat::{ChatChunk, ChatRequest, ChatResponse};
+use crate::wire::chat::{ChatRequest, ChatResponse};
 use crate::wire::generation::{Allowed, MAX_TOP_LOGPROBS, refuse};
 use answer::Answer;
 use tools::Toolbox;
@@ -32,7 +32,7 @@ use tools::Toolbox;
     request_body = ChatRequest,
     responses(
         (status = 200, description = "The replies, or a stream of `ChatChunk` as server-sent events",
-         content((ChatResponse = "application/json"), (StreamEvent<ChatChunk> = "text/event-stream"))),
+         content((ChatResponse = "application/json"), (StreamEvent = "text/event-stream"))),
         crate::routes::GenerationErrors,
     ),
 )]

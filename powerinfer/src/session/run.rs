@@ -31,8 +31,8 @@ pub(super) struct Run {
     window: Vec<Token>,
     /// How many most likely tokens are told with each token, if that is told at all.
     logprobs: Option<usize>,
-    /// Whether the tokens of the prompt are told too.
-    tells_prompt: bool,
+    /// The tokens of the prompt, where they are told too.
+    told_prompt: Option<ToldPrompt>,
     /// Tokens whose text nobody has taken yet.
     details: VecDeque<TokenDetail>,
     /// Bytes of text that were decoded, and that became certain.
@@ -41,6 +41,15 @@ pub(super) struct Run {
     /// Finished text that nobody has taken yet.
     ready: String,
     finish: Option<FinishReason>,
+}
+
+/// How far the tokens of a prompt are told.
+#[derive(Debug)]
+struct ToldPrompt {
+    decoder: TextDecoder,
+    /// Tokens that were told, and bytes of the text before the next one.
+    n_told: usize,
+    offset: usize,
 }
 
 impl Run {
@@ -91,7 +100,7 @@ impl Run {
             window: tokens.clone(),
             tokens,
             logprobs: options.logprobs,
-            tells_prompt: options.echo && options.logprobs.is_some(),
+            told_prompt: None,
             details: VecDeque::new(),
             decoded: ready.len(),
             certain: ready.len(),
@@ -99,7 +108,9 @@ impl Run {
             finish: None,
             tokenizer,
         };
-        if run.tells_prompt {
+        if options.echo && options.logprobs.is_some() {
+            let decoder = run.tokenizer.decoder();
+            run.told_prompt = Some(ToldPrompt { decoder, n_told: 1, offset: 0 });
             // Nothing comes before the first token that it could be likely after.
             let token = run.tokens[0];
             run.details.push_back(TokenDetail { token, offset: 0, logprob: None, top: vec![] });
@@ -127,7 +138,7 @@ impl Run {
 
     /// Whether logits are wanted for every token of the prompt.
     pub(super) fn wants_prompt_logits(&self) -> bool {
-        self.tells_prompt && self.completion().is_empty()
+        self.told_prompt.is_some() && self.completion().is_empty()
     }
 
     /// The seed of the draws.
@@ -149,14 +160,20 @@ impl Run {
         (!text.is_empty() || !tokens.is_empty()).then_some(Piece { text, tokens })
     }
 
-    /// Tells how likely the token of the prompt was that follows `position`.
+    /// Tells how likely the token of the prompt was that follows `position`, once: a text that
+    /// starts over computes its prompt again.
     pub(super) fn rank_prompt(&mut self, position: usize, logits: &[f32]) -> Result<(), Error> {
         let next = position + 1;
-        if !self.tells_prompt || next >= self.n_prompt {
+        let Some(told) = self.told_prompt.as_mut().filter(|told| told.n_told == next) else {
+            return Ok(());
+        };
+        if next >= self.n_prompt {
             return Ok(());
         }
-        let offset = self.tokenizer.decode(&self.tokens[..next])?.len();
-        self.detail(self.tokens[next], offset.min(self.certain), logits);
+        told.n_told += 1;
+        told.offset += told.decoder.push(self.tokens[position])?.len();
+        let offset = told.offset.min(self.certain);
+        self.detail(self.tokens[next], offset, logits);
         Ok(())
     }
 
@@ -214,9 +231,8 @@ impl Run {
 
     /// Drops the older half of the window but for its first token, so that the text can go on.
     fn shift(&mut self) {
-        let kept = 1.min(self.n_prompt);
-        let dropped = (self.window.len() - kept) / 2;
-        self.window.drain(kept..kept + dropped);
+        let dropped = (self.window.len() - 1) / 2;
+        self.window.drain(1..=dropped);
     }
 
     fn detail(&mut self, token: Token, offset: usize, logits: &[f32]) {

@@ -320,3 +320,25 @@ fn a_shifted_context_goes_on() {
     replies.run(&mut scheduler);
     assert_eq!(replies.0[&first].finished().tokens, alone.tokens);
 }
+
+#[test]
+fn a_prompt_that_starts_over_tells_its_tokens_once() {
+    let long = "The cat sat by the red ball. ".repeat(6);
+    let options = greedy(4).logprobs(1).echo(true);
+    let wanted = fresh(&long, options.clone());
+    let mut scheduler = scheduler(2, 96).prefill_chunk(1);
+    let mut replies = Replies::default();
+    let first = GenerateOptions::from(Sampling::greedy()).ignore_end(true).max_tokens(90);
+    let first = scheduler.requests().text("One day", first).unwrap();
+    scheduler.submit(first);
+    for _ in 0..30 {
+        replies.step(&mut scheduler);
+    }
+    let second = scheduler.requests().text(&long, options).unwrap();
+    let second = scheduler.submit(second);
+    replies.run(&mut scheduler);
+    let reply = &replies.0[&second];
+    assert!(reply.started > 1, "it was sent back: {reply:?}");
+    assert_eq!(reply.text, wanted.text);
+    assert_eq!(reply.details, wanted.details);
+}

@@ -237,7 +237,10 @@ private:
             rate,
             &LayerBytes::test,
             fixed_choice(is_listed ? Strategy::predictor : Strategy::exact),
-            [&](FeedForward& ffn, const float*) { ffn.test(tested); }
+            [&](FeedForward& ffn, const float*) {
+                ffn.take_candidates(tested);
+                ffn.test();
+            }
         );
     }
 
@@ -250,16 +253,15 @@ private:
                 values[i] = fires(i, t, of_token) ? 1.0F : 0.0F;
             }
         }
-        const ActiveSet all{nullptr, samples_.n_rows()};
         keep(
             rate,
             &LayerBytes::rest,
             fixed_choice(is_listed ? Strategy::exact : Strategy::dense),
             [&](FeedForward& ffn, const float*) {
-                const ActiveSet survivors = ffn.find_survivors(all);
-                const float* coef = ffn.weigh(survivors);
-                ffn.count(all, survivors, coef, shop_.stats.layers.front());
-                ffn.project_down(survivors, coef);
+                ffn.find_survivors();
+                ffn.weigh();
+                ffn.count(shop_.stats.layers.front());
+                ffn.project_down();
             }
         );
     }

@@ -43,10 +43,12 @@ Scratch::Scratch(
     first = Array<float>(tokens * hidden_dim);
     second = Array<float>(tokens * hidden_dim);
     candidates = Array<int32_t>(hidden_dim);
-    n_selected = Array<int32_t>((hidden_dim + kColumnRows - 1) / kColumnRows);
+    const size_t pieces = (hidden_dim + kColumnRows - 1) / kColumnRows;
+    n_selected = Array<int32_t>(pieces);
     survivors = Array<int32_t>(hidden_dim);
     flags = Array<uint8_t>(hidden_dim);
-    needed = Array<uint8_t>(tokens * hidden_dim);
+    listed = Array<int32_t>(tokens * hidden_dim);
+    list_lengths = Array<int32_t>(tokens * pieces);
     if (has_audit) {
         audit = Array<float>(tokens * hidden_dim);
         audit_up = Array<float>(tokens * hidden_dim);
@@ -59,7 +61,8 @@ uint64_t Scratch::n_bytes() const noexcept {
            attn_delta.n_bytes() + rotation.n_bytes() + attn_scores.n_bytes() + rank.n_bytes() +
            units.n_bytes() + unit_ends.n_bytes() + n_selected.n_bytes() + neurons.n_bytes() +
            first.n_bytes() + second.n_bytes() + candidates.n_bytes() + survivors.n_bytes() +
-           flags.n_bytes() + needed.n_bytes() + audit.n_bytes() + audit_up.n_bytes();
+           flags.n_bytes() + listed.n_bytes() + list_lengths.n_bytes() + audit.n_bytes() +
+           audit_up.n_bytes();
 }
 
 } // namespace powerinfer

@@ -62,14 +62,15 @@ struct Scratch {
     Array<int32_t> unit_ends;  // (rank / 32,) how many of them are in a block or before
     Array<float> neurons;      // (T, hidden_dim) predictor scores, or hidden values of a dense down
     Array<float> first;        // (T, n) gate or up products of the candidates
-    Array<float> second;       // (T, n) coefficients of the survivors
+    Array<float> second;       // (T, n) coefficients of the survivors; values of token lists
     Array<int32_t> candidates; // (hidden_dim,) ascending neuron numbers
     Array<int32_t> n_selected; // (hidden_dim / kColumnRows, rounded up) of a piece, at its begin
     Array<int32_t> survivors;  // (hidden_dim,)
     Array<uint8_t> flags;      // (hidden_dim,)
-    Array<uint8_t> needed;     // (T, n) 1 where a token needs a neuron
-    Array<float> audit;        // (T, hidden_dim), with audit only
-    Array<float> audit_up;     // (T, hidden_dim), with audit only
+    Array<int32_t> listed;     // (T, hidden_dim) neurons of token lists, batches only
+    Array<int32_t> list_lengths; // (T, pieces)
+    Array<float> audit;          // (T, hidden_dim), with audit only
+    Array<float> audit_up;       // (T, hidden_dim), with audit only
 };
 
 } // namespace powerinfer

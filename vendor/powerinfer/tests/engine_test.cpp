@@ -307,6 +307,35 @@ void counters_count() {
     CHECK_EQ(stats.n_tokens, 0U);
 }
 
+// A row that several tokens of a batch need is read once, whoever lists it.
+void a_batch_reads_a_row_once() {
+    const engine::File file = file_of(wide("llama", DType::q4_0));
+    const engine::Model model = engine::load(file.get());
+    const auto bytes_of = [&](const std::vector<std::vector<int32_t>>& steps) {
+        const engine::Context context = engine::context(model.get());
+        uint64_t most = 0;
+        uint64_t sum = 0;
+        for (const std::vector<int32_t>& tokens : steps) {
+            pi_context_reset_stats(context.get());
+            engine::batch_logits(context.get(), model.get(), tokens);
+            pi_stats stats;
+            stats.struct_size = sizeof stats;
+            pi_context_get_stats(context.get(), &stats);
+            most = std::max(most, stats.weight_bytes_read);
+            sum += stats.weight_bytes_read;
+        }
+        return std::pair(most, sum);
+    };
+    std::vector<std::vector<int32_t>> one_by_one;
+    for (const int32_t token : kTokens) {
+        one_by_one.push_back({token});
+    }
+    const auto [most, sum] = bytes_of(one_by_one);
+    const auto [batch, same] = bytes_of({kTokens});
+    CHECK_EQ(batch, same);
+    CHECK(most < batch && batch < sum);
+}
+
 // A model whose metadata or tensors contradict each other, after one edit.
 template <typename Edit>
 void check_refused(powerinfer::ErrorKind kind, const char* part, Edit&& edit) {
@@ -375,6 +404,7 @@ int main() {
     CHECK_RUN(two_contexts_of_one_model_run_at_once);
     CHECK_RUN(handles_may_be_freed_in_any_order);
     CHECK_RUN(counters_count);
+    CHECK_RUN(a_batch_reads_a_row_once);
     CHECK_RUN(wrong_models_are_refused_by_name);
     return check::finish();
 }

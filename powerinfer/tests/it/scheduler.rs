@@ -338,7 +338,67 @@ fn a_prompt_that_starts_over_tells_its_tokens_once() {
     let second = scheduler.submit(second);
     replies.run(&mut scheduler);
     let reply = &replies.0[&second];
-    assert!(reply.started > 1, "it was sent back: {reply:?}");
+    assert_eq!(reply.started, 2, "sent back, and in again when there was room: {reply:?}");
     assert_eq!(reply.text, wanted.text);
     assert_eq!(reply.details, wanted.details);
+}
+
+#[test]
+fn prompts_wait_for_the_room_that_others_will_take() {
+    let prompts =
+        ["cat", "dog", "boy"].map(|who| format!("The {who} sat by the red ball. ").repeat(6));
+    let mut scheduler = scheduler(3, 64).prefill_chunk(8);
+    let mut replies = Replies::default();
+    let ids = prompts.each_ref().map(|prompt| {
+        let request = scheduler.requests().text(prompt, greedy(4)).unwrap();
+        scheduler.submit(request)
+    });
+    replies.run(&mut scheduler);
+    for (id, prompt) in ids.iter().zip(&prompts) {
+        let reply = &replies.0[id];
+        assert_eq!(reply.started, 1, "{reply:?}");
+        assert_eq!(reply.text, fresh(prompt, greedy(4)).text);
+    }
+}
+
+#[test]
+fn who_was_sent_back_does_not_take_the_room_again() {
+    let mut scheduler = scheduler(3, 96);
+    let mut replies = Replies::default();
+    let endless = |n| GenerateOptions::from(Sampling::greedy()).ignore_end(true).max_tokens(n);
+    let mut submit = |scheduler: &mut Scheduler, prompt, n| {
+        let request = scheduler.requests().text(prompt, endless(n)).unwrap();
+        (scheduler.submit(request), prompt, n)
+    };
+    let mut all =
+        vec![submit(&mut scheduler, "One day", 80), submit(&mut scheduler, "The dog", 80)];
+    for _ in 0..50 {
+        replies.step(&mut scheduler);
+    }
+    all.push(submit(&mut scheduler, "Tom was sad.", 30));
+    replies.run(&mut scheduler);
+    assert_eq!(replies.0[&all[2].0].started, 2);
+    for (id, prompt, n) in all {
+        assert_eq!(replies.0[&id].text, fresh(prompt, endless(n)).text, "{prompt}");
+    }
+}
+
+#[test]
+fn what_a_request_will_take_over_is_not_dropped_for_it() {
+    let prompt = "The cat sat by the red ball. ".repeat(6);
+    let mut scheduler = scheduler(2, 64);
+    let mut replies = Replies::default();
+    let first = scheduler.requests().text(&prompt, greedy(4)).unwrap();
+    scheduler.submit(first);
+    replies.run(&mut scheduler);
+    let beside = GenerateOptions::from(Sampling::greedy()).ignore_end(true).max_tokens(24);
+    let beside = scheduler.requests().text("One day", beside).unwrap();
+    scheduler.submit(beside);
+    replies.step(&mut scheduler);
+    let again = scheduler.requests().text(&prompt, greedy(4)).unwrap();
+    let again = scheduler.submit(again);
+    replies.run(&mut scheduler);
+    let finished = replies.0[&again].finished();
+    assert_eq!(finished.metrics.cached_tokens, finished.metrics.prompt_tokens - 1);
+    assert_eq!(replies.0[&again].text, fresh(&prompt, greedy(4)).text);
 }

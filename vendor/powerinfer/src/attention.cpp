@@ -30,24 +30,22 @@ void project(Compute& compute, const Layer& layer, const Tokens& tokens, const f
 void rotate_and_store(Compute& compute, KvCache& cache, int index, const Tokens& tokens) {
     Scratch& scratch = compute.scratch;
     const Config& config = compute.model.config();
-    compute.pool.parallel_for(tokens.n, 1, [&](int64_t begin, int64_t end, int) {
-        for (int t = static_cast<int>(begin); t < end; ++t) {
-            float* k = scratch.k.row(t, config.kv_dim);
-            if (config.family->rope != Rope::none) {
-                const float* rotation = scratch.rotation.row(t, config.head_dim);
-                rotate_heads(config, rotation, scratch.q.row(t, config.dim), config.n_heads);
-                rotate_heads(config, rotation, k, config.n_kv_heads);
-            }
-            const int sequence = tokens.sequences[t];
-            const int position = tokens.positions[t];
-            quantize_row(cache.type(), cache.key(index, sequence, position), k, config.kv_dim);
-            quantize_row(
-                cache.type(),
-                cache.value(index, sequence, position),
-                scratch.v.row(t, config.kv_dim),
-                config.kv_dim
-            );
+    for_tokens(compute.pool, tokens.n, config.dim, [&](int t) {
+        float* k = scratch.k.row(t, config.kv_dim);
+        if (config.family->rope != Rope::none) {
+            const float* rotation = scratch.rotation.row(t, config.head_dim);
+            rotate_heads(config, rotation, scratch.q.row(t, config.dim), config.n_heads);
+            rotate_heads(config, rotation, k, config.n_kv_heads);
         }
+        const int sequence = tokens.sequences[t];
+        const int position = tokens.positions[t];
+        quantize_row(cache.type(), cache.key(index, sequence, position), k, config.kv_dim);
+        quantize_row(
+            cache.type(),
+            cache.value(index, sequence, position),
+            scratch.v.row(t, config.kv_dim),
+            config.kv_dim
+        );
     });
 }
 

@@ -31,15 +31,6 @@ FeedForward::FeedForward(
       survivors_(candidates_), coef_(compute.scratch.first.data()),
       own_(compute, hidden_dim_, n_tokens) {}
 
-template <typename Body>
-void FeedForward::for_tokens(Body&& body) {
-    compute_.pool.parallel_for(n_tokens_, 1, [&](int64_t begin, int64_t end, int) {
-        for (int64_t t = begin; t < end; ++t) {
-            body(static_cast<int>(t));
-        }
-    });
-}
-
 bool FeedForward::pays_to_list(uint64_t n_terms, int n) const noexcept {
     const double all = static_cast<double>(n) * n_tokens_;
     return n_tokens_ > 1 && static_cast<double>(n_terms) < kOwnRowsShare * all;
@@ -61,7 +52,7 @@ int FeedForward::flag_non_zero(const float* values, int n) {
 
 uint64_t FeedForward::count_non_zero(const float* values, int n) {
     std::atomic<uint64_t> sum{0};
-    for_tokens([&](int t) {
+    for_tokens(compute_.pool, n_tokens_, hidden_dim_, [&](int t) {
         const float* row = values + static_cast<size_t>(t) * stride_;
         sum += static_cast<uint64_t>(std::count_if(row, row + n, is_non_zero));
     });
@@ -115,7 +106,7 @@ void FeedForward::test() {
     }
     float* values = scratch_.first.data();
     multiply(compute_, x_, {Product{&w, values, stride_, bias, candidates_.ids, candidates_.n}});
-    for_tokens([&](int t) {
+    for_tokens(compute_.pool, n_tokens_, hidden_dim_, [&](int t) {
         float* row = values + static_cast<size_t>(t) * stride_;
         activate(row, candidates_.n);
         mask(row, t);
@@ -193,7 +184,7 @@ void FeedForward::find_survivors() {
         ids[j] = candidates_.id(i);
         j += flags[i];
     }
-    for_tokens([&](int t) {
+    for_tokens(compute_.pool, n_tokens_, hidden_dim_, [&](int t) {
         float* row = values + static_cast<size_t>(t) * stride_;
         for (int i = 0, j = 0; i < candidates_.n; ++i) {
             row[j] = row[i];
@@ -224,7 +215,7 @@ void FeedForward::weigh() {
         x_,
         {Product{&layer_.up, products, stride_, nullptr, survivors_.ids, survivors_.n}}
     );
-    for_tokens([&](int t) {
+    for_tokens(compute_.pool, n_tokens_, hidden_dim_, [&](int t) {
         const float* gate = scratch_.first.row(t, hidden_dim_);
         float* up = scratch_.second.row(t, hidden_dim_);
         for (int i = 0; i < survivors_.n; ++i) {
@@ -287,7 +278,7 @@ uint64_t FeedForward::count_candidates() {
     }
     const float threshold = config_.sparse_threshold;
     std::atomic<uint64_t> sum{0};
-    for_tokens([&](int t) {
+    for_tokens(compute_.pool, n_tokens_, hidden_dim_, [&](int t) {
         const float* scores = scratch_.neurons.row(t, hidden_dim_);
         sum += static_cast<uint64_t>(std::count_if(
             scores, scores + hidden_dim_, [threshold](float score) { return score >= threshold; }

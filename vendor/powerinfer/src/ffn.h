@@ -49,8 +49,6 @@ public:
     void project_down(bool adds_bias = true);
 
 private:
-    template <typename Body>
-    void for_tokens(Body&& body);
     // Whether each token had better take its own of n neurons, n_terms of all tokens.
     bool pays_to_list(uint64_t n_terms, int n) const noexcept;
     // scratch.flags: which of n neurons are not zero for some token. Returns how many.

@@ -14,10 +14,9 @@ constexpr int kPositionOffset = 2; // rows of a position table before position 0
 
 void add(Compute& compute, float* x, const float* delta, int n_tokens) {
     const int dim = compute.model.config().dim;
-    compute.pool.parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end, int) {
-        const size_t from = static_cast<size_t>(begin) * static_cast<size_t>(dim);
-        const size_t to = static_cast<size_t>(end) * static_cast<size_t>(dim);
-        std::transform(x + from, x + to, delta + from, x + from, std::plus<>());
+    for_tokens(compute.pool, n_tokens, dim, [&](int t) {
+        const size_t from = static_cast<size_t>(t) * static_cast<size_t>(dim);
+        std::transform(x + from, x + from + dim, delta + from, x + from, std::plus<>());
     });
 }
 
@@ -69,18 +68,16 @@ void embed(Compute& compute, const Tokens& tokens) {
     const Config& config = compute.model.config();
     const Matrix& embd = compute.model.token_embd();
     const Matrix& position_embd = compute.model.position_embd();
-    compute.pool.parallel_for(tokens.n, 1, [&](int64_t begin, int64_t end, int) {
-        for (int t = static_cast<int>(begin); t < end; ++t) {
-            float* x = compute.scratch.x.row(t, config.dim);
-            const int token = tokens.ids[t];
-            compute.ops.of(embd.type).dequantize(x, embd.slice(token, token + 1).data, config.dim);
-            if (position_embd.data != nullptr) {
-                float* position = compute.scratch.delta.row(t, config.dim);
-                const int row = tokens.positions[t] + kPositionOffset;
-                compute.ops.of(position_embd.type)
-                    .dequantize(position, position_embd.slice(row, row + 1).data, config.dim);
-                std::transform(x, x + config.dim, position, x, std::plus<>());
-            }
+    for_tokens(compute.pool, tokens.n, config.dim, [&](int t) {
+        float* x = compute.scratch.x.row(t, config.dim);
+        const int token = tokens.ids[t];
+        compute.ops.of(embd.type).dequantize(x, embd.slice(token, token + 1).data, config.dim);
+        if (position_embd.data != nullptr) {
+            float* position = compute.scratch.delta.row(t, config.dim);
+            const int row = tokens.positions[t] + kPositionOffset;
+            compute.ops.of(position_embd.type)
+                .dequantize(position, position_embd.slice(row, row + 1).data, config.dim);
+            std::transform(x, x + config.dim, position, x, std::plus<>());
         }
     });
     compute.stats.weight_bytes_read += static_cast<uint64_t>(tokens.n) * embd.n_row_bytes();
@@ -100,26 +97,19 @@ void normalize(
     Compute& compute, float* out, const float* x, const NormWeights& weights, int n_tokens
 ) {
     const Config& config = compute.model.config();
-    compute.pool.parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end, int) {
-        for (int64_t t = begin; t < end; ++t) {
-            const size_t offset = static_cast<size_t>(t) * static_cast<size_t>(config.dim);
-            switch (config.family->norm) {
-            case Norm::rms:
-                compute.ops.rms_norm(
-                    out + offset, x + offset, weights.weight, config.norm_eps, config.dim
-                );
-                break;
-            case Norm::layer:
-                compute.ops.layer_norm(
-                    out + offset,
-                    x + offset,
-                    weights.weight,
-                    weights.bias,
-                    config.norm_eps,
-                    config.dim
-                );
-                break;
-            }
+    for_tokens(compute.pool, n_tokens, config.dim, [&](int t) {
+        const size_t offset = static_cast<size_t>(t) * static_cast<size_t>(config.dim);
+        switch (config.family->norm) {
+        case Norm::rms:
+            compute.ops.rms_norm(
+                out + offset, x + offset, weights.weight, config.norm_eps, config.dim
+            );
+            break;
+        case Norm::layer:
+            compute.ops.layer_norm(
+                out + offset, x + offset, weights.weight, weights.bias, config.norm_eps, config.dim
+            );
+            break;
         }
     });
 }

@@ -47,15 +47,10 @@ cpu::Activations make_activations(
     }
     std::byte* packed = compute.scratch.packed.data();
     const size_t stride = compute.ops.packed_bytes(dim, compute.activation_bits);
-    compute.pool.parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end, int) {
-        const size_t first = static_cast<size_t>(begin);
-        compute.ops.pack(
-            packed + first * stride,
-            x + first * static_cast<size_t>(dim),
-            static_cast<int>(end - begin),
-            dim,
-            compute.activation_bits
-        );
+    for_tokens(compute.pool, n_tokens, dim, [&](int t) {
+        const size_t token = static_cast<size_t>(t);
+        const float* row = x + token * static_cast<size_t>(dim);
+        compute.ops.pack(packed + token * stride, row, 1, dim, compute.activation_bits);
     });
     return {x, packed, compute.activation_bits, n_tokens, dim};
 }

@@ -14,6 +14,23 @@ namespace powerinfer {
 
 class FfnPlan;
 
+// Fewer elements are not worth a piece of their own: to hand it out takes as long.
+inline constexpr int kLeastElements = 4096;
+
+// Calls body(token) for all of them, spread over the threads; each touches about `width` elements.
+template <typename Body>
+void for_tokens(ThreadPool& pool, int n_tokens, int width, Body&& body) {
+    pool.parallel_for(
+        n_tokens,
+        std::max(1, kLeastElements / width),
+        [&](int64_t begin, int64_t end, int) {
+            for (int t = static_cast<int>(begin); t < end; ++t) {
+                body(t);
+            }
+        }
+    );
+}
+
 // What every stage of a step works with.
 struct Compute {
     const Model& model;

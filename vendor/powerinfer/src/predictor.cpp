@@ -107,10 +107,8 @@ void gather_units(float* hidden, const cpu::Columns& w, int rank) noexcept {
 
 ActiveSet select_by_columns(Compute& compute, const Matrix& fc2, float* hidden, int n_tokens) {
     const cpu::Columns w = list_columns(compute, fc2, hidden, n_tokens);
-    compute.pool.parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end, int) {
-        for (int64_t t = begin; t < end; ++t) {
-            gather_units(hidden + t * fc2.cols, w, fc2.cols);
-        }
+    for_tokens(compute.pool, n_tokens, fc2.cols, [&](int t) {
+        gather_units(hidden + int64_t{t} * fc2.cols, w, fc2.cols);
     });
     const cpu::Activations h = make_activations(compute, hidden, n_tokens, fc2.cols, true);
     Selection selection(compute, fc2.rows, n_tokens);

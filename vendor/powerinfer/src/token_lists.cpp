@@ -82,15 +82,13 @@ void TokenLists::multiply_transposed(float* out, const Matrix& w) const {
 }
 
 void TokenLists::scatter(float* out) const {
-    compute_.pool.parallel_for(n_tokens_, 1, [&](int64_t first, int64_t last, int) {
-        for (int t = static_cast<int>(first); t < last; ++t) {
-            float* row = out + static_cast<size_t>(t) * static_cast<size_t>(hidden_dim_);
-            std::fill(row, row + hidden_dim_, 0.0F);
-            for (int piece = 0; piece < n_pieces_; ++piece) {
-                const TokenList own = list(piece, t);
-                for (int i = 0; i < own.n; ++i) {
-                    row[own.ids[i]] = own.values[i];
-                }
+    for_tokens(compute_.pool, n_tokens_, hidden_dim_, [&](int t) {
+        float* row = out + static_cast<size_t>(t) * static_cast<size_t>(hidden_dim_);
+        std::fill(row, row + hidden_dim_, 0.0F);
+        for (int piece = 0; piece < n_pieces_; ++piece) {
+            const TokenList own = list(piece, t);
+            for (int i = 0; i < own.n; ++i) {
+                row[own.ids[i]] = own.values[i];
             }
         }
     });

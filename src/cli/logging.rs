@@ -2,7 +2,9 @@
 //! `RUST_LOG`.
 
 use anyhow::Context as _;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -36,23 +38,25 @@ impl Volume {
     }
 }
 
+/// Something else that is made of spans and events.
+pub(super) type Also = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Starts logging to stderr. What `RUST_LOG` says wins over `volume`.
-pub(super) fn start(format: LogFormat, volume: Volume) -> anyhow::Result<()> {
+pub(super) fn start(format: LogFormat, volume: Volume, also: Option<Also>) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives)
             .map_err(|error| super::exit::usage(format!("RUST_LOG: {error}")))?,
         _ => EnvFilter::new(volume.filter(format)),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false); // where stderr is closed, there is no place to say so
-    let started = match format {
+    // Where stderr is closed, there is no place to say so.
+    let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    let lines = match format {
         LogFormat::Text => {
             let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.with_ansi(is_terminal).without_time().with_target(false).try_init()
+            lines.with_ansi(is_terminal).without_time().with_target(false).boxed()
         }
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Json => lines.json().boxed(),
     };
-    started.map_err(|error| anyhow::anyhow!(error)).context("cannot start the log")
+    let all = tracing_subscriber::registry().with(also).with(lines.with_filter(filter));
+    all.try_init().context("cannot start the log")
 }

@@ -2,7 +2,12 @@
 //! `RUST_LOG`.
 
 use anyhow::Context as _;
+use serde_json::Value;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{Format, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt};
 
@@ -55,8 +60,40 @@ pub(super) fn start(format: LogFormat, volume: Volume, also: Option<Also>) -> an
             let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
             lines.with_ansi(is_terminal).without_time().with_target(false).boxed()
         }
-        LogFormat::Json => lines.json().boxed(),
+        LogFormat::Json => lines.json().map_event_format(JsonLines).boxed(),
     };
     let all = tracing_subscriber::registry().with(also).with(lines.with_filter(filter));
     all.try_init().context("cannot start the log")
+}
+
+/// Lines of JSON in which the metrics of a generation are an object: fields of `tracing` are plain
+/// values, so that they come as text.
+#[derive(Debug)]
+struct JsonLines(Format<Json>);
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    Format<Json>: FormatEvent<S, N>,
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        if event.metadata().target() != "powerinfer::generation" {
+            return self.0.format_event(context, writer, event);
+        }
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        let mut line: Value = serde_json::from_str(&line).map_err(|_| std::fmt::Error)?;
+        let metrics = &mut line["fields"]["metrics"];
+        *metrics = metrics
+            .as_str()
+            .map_or(Ok(Value::Null), serde_json::from_str)
+            .map_err(|_| std::fmt::Error)?;
+        writeln!(writer, "{line}")
+    }
 }

@@ -20,8 +20,8 @@ install() {
         echo "${wanted[*]}" >"$venv/wanted"
 }
 
-# Builds what `cargo test --workspace` has built already.
-cargo test --workspace --locked --no-run --quiet
+# Builds what `scripts/test.sh` has built already.
+cargo test --workspace --features otel --locked --no-run --quiet
 program="${CARGO_TARGET_DIR:-target}/debug/powerinfer"
 python3 scripts/server-load.py --powerinfer "$program" --seconds 10
 if ! install; then

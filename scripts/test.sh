@@ -85,17 +85,18 @@ browser() {
 stage "tools" . scripts/setup.sh test
 export POWERINFER_REQUIRE_LIBCLANG=1
 stage "format" format
-stage "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+# With the same features everywhere nothing is built twice; otel is none of the defaults.
+stage "lints" cargo clippy --workspace --all-targets --features otel --locked -- -D warnings
 stage "lints without features" cargo clippy -p powerinfer-cli --no-default-features --locked -- -D warnings
 stage "native tests" scripts/native-tests.sh plain
 stage "native tests, address and undefined sanitizer" scripts/native-tests.sh address
 stage "native tests, thread sanitizer" scripts/native-tests.sh thread
 stage "browser" browser
-stage "tests" cargo test --workspace --locked
+stage "tests" cargo test --workspace --features otel --locked
 stage "tests with clients of others" scripts/server-tests.sh
 stage "CUDA compiles" cuda_compiles
 stage "HIP compiles" hip_compiles
-stage "benchmarks, once" cargo test --locked --bench generation --bench kernels
-stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+stage "benchmarks, once" cargo test --features otel --locked --bench generation --bench kernels
+stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features otel --locked
 stage "package" scripts/package-check.sh
 echo "==> all checks passed in $SECONDS s"

@@ -38,6 +38,7 @@ mod request_id;
 mod routes;
 mod server;
 mod state;
+mod trace;
 mod wire;
 
 pub use cors::Cors;
@@ -45,3 +46,4 @@ pub use engine::{LoadError, Served};
 pub use options::{ApiKeys, Build, Origin, ServerOptions};
 pub use routes::openapi;
 pub use server::{Server, ServerError};
+pub use trace::Propagation;

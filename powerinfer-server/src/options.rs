@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::cors::Cors;
+use crate::trace::Propagation;
 use crate::wire::generation::Allowed;
 
 /// What whoever starts a server may choose.
@@ -43,6 +44,8 @@ pub struct ServerOptions {
     pub build: Build,
     /// What is going to be served, for `/version`, so that it is told while the model loads.
     pub origin: Origin,
+    /// How requests become part of the traces of their clients; without it, each begins its own.
+    pub propagation: Option<Propagation>,
 }
 
 impl ServerOptions {
@@ -69,6 +72,7 @@ impl Default for ServerOptions {
             allow_lark: false,
             build: Build::default(),
             origin: Origin::default(),
+            propagation: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::api::{chat, completions, embeddings, models, status, tokens};
 use crate::error::{ApiError, ErrorBody};
 use crate::state::App;
 use crate::wire::chat::ChatChunk;
-use crate::{auth, page, request_id};
+use crate::{auth, page, request_id, trace};
 
 /// What `GET` requests can be refused with.
 #[expect(dead_code, reason = "describes answers to OpenAPI")]
@@ -76,10 +76,13 @@ pub fn openapi() -> serde_json::Value {
 }
 
 pub(crate) fn router(app: &App) -> Router {
-    let guarded = Router::new()
+    let traced = Router::new()
         .route("/v1/chat/completions", post(chat::chat))
         .route("/v1/completions", post(completions::completions))
         .route("/v1/embeddings", post(embeddings::embeddings))
+        .route_layer(middleware::from_fn_with_state(app.clone(), trace::request));
+    let guarded = Router::new()
+        .merge(traced)
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::show))
         .route("/tokenize", post(tokens::tokenize))

@@ -21,7 +21,6 @@ use crate::state::App;
 pub struct Server {
     options: ServerOptions,
     listener: TcpListener,
-    address: SocketAddr,
 }
 
 /// Why a server did not start, or ended.
@@ -50,22 +49,23 @@ impl Server {
     /// # Errors
     ///
     /// [`ServerError::Bind`].
-    pub async fn bind(options: ServerOptions) -> Result<Self, ServerError> {
-        let address = options.address;
-        let failed = |source| ServerError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+    pub async fn bind(mut options: ServerOptions) -> Result<Self, ServerError> {
+        let wanted = options.address;
+        let failed = |source| ServerError::Bind { address: wanted, source };
+        let listener = TcpListener::bind(wanted).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        options.address = address;
         if !address.ip().is_loopback() && options.keys.is_empty() {
             tracing::warn!(
                 "{address} can be reached from other machines, and no API key is asked for"
             );
         }
-        Ok(Self { options, listener, address })
+        Ok(Self { options, listener })
     }
 
     /// The address, with the port that was taken.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.options.address
     }
 
     /// Loads the model and serves it until `stop` is ready. Requests accepted by then are
@@ -79,7 +79,7 @@ impl Server {
         load: impl FnOnce() -> Result<Served, LoadError> + Send + 'static,
         stop: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
-        let Self { options, listener, .. } = self;
+        let Self { options, listener } = self;
         let metrics = Arc::new(Metrics::new());
         let engine::Started { state: engine, failure, thread } =
             engine::start(load, options.queue, options.prefill_chunk, Arc::clone(&metrics))

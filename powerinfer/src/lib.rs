@@ -56,6 +56,7 @@ pub mod synthetic;
 mod text;
 #[cfg(any(feature = "hub", feature = "openai"))]
 mod tls;
+mod trace;
 mod tuning;
 
 pub use batch::{Batch, BatchToken, Output, Token};

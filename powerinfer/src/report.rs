@@ -2,10 +2,13 @@
 
 use std::sync::OnceLock;
 
+use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::session::FinishReason;
+use crate::trace;
 
 /// Version of this crate, which builds its engine from source.
-const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 static COMMIT: OnceLock<&'static str> = OnceLock::new();
 
@@ -24,19 +27,42 @@ pub(crate) struct Identity {
     pub(crate) policy_hash: Option<String>,
 }
 
-/// Reports a generation that ended, for its reason or with an error.
+/// The commit that the program was built from, if it has said so.
+pub(crate) fn commit() -> Option<&'static str> {
+    COMMIT.get().copied()
+}
+
+/// How a text ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome<'a> {
+    /// For its reason.
+    Finished(&'a FinishReason),
+    /// Who asked for it let go of it.
+    Dropped,
+    /// It could not be made.
+    Failed(&'a Error),
+}
+
+/// Reports a generation that ended, in the log and in its span.
 pub(crate) fn generation(
     identity: &Identity,
     request_id: Option<&str>,
+    span: &tracing::Span,
     metrics: &Metrics,
-    outcome: Result<&str, &str>,
+    outcome: Outcome<'_>,
 ) {
-    let commit = COMMIT.get().copied();
+    trace::end(span, metrics, outcome);
+    let _entered = span.enter();
     let metrics = serde_json::to_string(metrics).expect("plain numbers have a JSON form");
     let model_version = identity.model_version.as_deref();
     let checksum = identity.checksum.as_deref();
     let policy_hash = identity.policy_hash.as_deref();
-    match outcome {
+    let finish_reason = match outcome {
+        Outcome::Finished(reason) => Ok(reason.to_string()),
+        Outcome::Dropped => Ok("dropped".to_owned()),
+        Outcome::Failed(error) => Err(chain(error)),
+    };
+    match finish_reason {
         Ok(finish_reason) => tracing::info!(
             target: "powerinfer::generation",
             event = "generation",
@@ -45,7 +71,7 @@ pub(crate) fn generation(
             model_version,
             checksum,
             engine_version = ENGINE_VERSION,
-            commit,
+            commit = commit(),
             policy_hash,
             metrics,
             success = true,
@@ -59,7 +85,7 @@ pub(crate) fn generation(
             model_version,
             checksum,
             engine_version = ENGINE_VERSION,
-            commit,
+            commit = commit(),
             policy_hash,
             metrics,
             success = false,

@@ -117,6 +117,11 @@ pub(super) struct LocalArgs {
     /// Element type of the attention cache: f16 or f32 [default: f16].
     #[arg(long, value_name = "TYPE", value_parser = kv_type(), help_heading = "Machine")]
     pub(super) kv_type: Option<KvType>,
+    /// Exports traces to the OpenTelemetry collector at this URL, over HTTP [default:
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, else none].
+    #[cfg(feature = "otel")]
+    #[arg(long, value_name = "URL", help_heading = "Output")]
+    pub(super) otel_endpoint: Option<String>,
 }
 
 impl EngineArgs {

@@ -40,6 +40,8 @@ mod state_folder;
 #[cfg(feature = "hub")]
 mod stored;
 mod tokenize;
+#[cfg(feature = "otel")]
+mod traces;
 mod validate;
 mod version;
 mod windows;
@@ -127,8 +129,7 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     powerinfer::set_commit(env!("POWERINFER_COMMIT"));
-    let format = cli.log_format.unwrap_or_default();
-    let result = logging::start(format, cli.volume()).and_then(|()| cli.run());
+    let result = cli.start().and_then(|_until_the_end| cli.run());
     match result {
         Ok(exit) => exit.into(),
         // Whoever read the output has seen enough.
@@ -196,6 +197,32 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 impl Cli {
+    /// Starts the log, and the export of traces, which ends when what this returns is dropped.
+    #[cfg(feature = "otel")]
+    fn start(&self) -> anyhow::Result<Option<traces::Traces>> {
+        let args = match &self.command {
+            Some(Command::Run(args)) => Some(&args.engine.local),
+            Some(Command::Chat(args)) => Some(&args.engine.local),
+            #[cfg(feature = "server")]
+            Some(Command::Serve(args)) => Some(&args.engine),
+            _ => None,
+        };
+        let endpoint = args.map(|args| args.otel_endpoint.as_deref());
+        let traces = endpoint.and_then(|it| traces::Traces::start(it).transpose()).transpose()?;
+        self.start_log(traces.as_ref().map(traces::Traces::layer))?;
+        Ok(traces)
+    }
+
+    /// Starts the log.
+    #[cfg(not(feature = "otel"))]
+    fn start(&self) -> anyhow::Result<()> {
+        self.start_log(None)
+    }
+
+    fn start_log(&self, also: Option<logging::Also>) -> anyhow::Result<()> {
+        logging::start(self.log_format.unwrap_or_default(), self.volume(), also)
+    }
+
     fn volume(&self) -> Volume {
         let is_quiet = match &self.command {
             Some(Command::Run(args)) => args.quiet,

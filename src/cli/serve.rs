@@ -42,7 +42,7 @@ loaded; the others are those of `powerinfer --help`.")]
 #[expect(clippy::struct_excessive_bools, reason = "each one is a switch of the command line")]
 pub(super) struct Args {
     #[command(flatten)]
-    engine: LocalArgs,
+    pub(super) engine: LocalArgs,
     /// The address to listen on; others than this machine reach the server only if it is not the
     /// default.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", help_heading = "Server")]
@@ -333,6 +333,10 @@ impl Args {
         options.drain_timeout = self.drain_timeout.duration();
         options.build = Build::new(env!("POWERINFER_COMMIT"), env!("POWERINFER_FEATURES"));
         options.origin = settings.origin()?;
+        #[cfg(feature = "otel")]
+        {
+            options.propagation = Some(super::traces::propagation());
+        }
         Ok(options)
     }
 

@@ -12,6 +12,8 @@ mod browser;
 mod chat;
 #[cfg(all(unix, feature = "openai"))]
 mod chat_terminal;
+#[cfg(all(unix, feature = "otel", feature = "server"))]
+mod collector;
 mod docs;
 mod failures;
 #[cfg(feature = "openai")]
@@ -31,3 +33,5 @@ mod scripts;
 mod service;
 mod support;
 mod tools;
+#[cfg(all(unix, feature = "otel", feature = "server"))]
+mod traces;

@@ -38,17 +38,7 @@ impl Host {
     }
 
     fn post(&self, path: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(format!("127.0.0.1:{}", self.port)).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-Id: mine\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        post(&self.port, path, "X-Request-Id: mine\r\n", body)
     }
 }
 
@@ -59,14 +49,29 @@ impl Drop for Host {
     }
 }
 
+/// The answer of a server to a body of JSON, with headers that end with their line.
+pub(super) fn post(port: &str, path: &str, headers: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// A server in the foreground and what it tells.
-fn foreground(command: &mut Command) -> (Child, impl Iterator<Item = Value> + use<>) {
+pub(super) fn foreground(command: &mut Command) -> (Child, impl Iterator<Item = Value> + use<>) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     (child, lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()))
 }
 
-fn until(events: &mut impl Iterator<Item = Value>, name: &str) -> Value {
+pub(super) fn until(events: &mut impl Iterator<Item = Value>, name: &str) -> Value {
     events.find(|event| event["event"] == name).unwrap()
 }
 
@@ -122,8 +127,7 @@ fn a_server_is_started_found_used_and_ended() {
     for key in ["model", "model_version", "checksum", "engine_version", "commit", "policy_hash"] {
         assert!(generation[key].is_string(), "{key}: {generation}");
     }
-    let metrics: Value = serde_json::from_str(generation["metrics"].as_str().unwrap()).unwrap();
-    assert_eq!(metrics["completion_tokens"], 3);
+    assert_eq!(generation["metrics"]["completion_tokens"], 3);
     assert_eq!(event("exit")["reason"], "running", "the second start");
     assert!(log.trim_end().ends_with(r#""error":null}"#), "the end is the last event: {log}");
 }

@@ -21,6 +21,11 @@ pub(super) fn powerinfer(arguments: &[&str]) -> Command {
     for name in ours.into_iter().chain(["OPENAI_API_KEY", "XDG_STATE_HOME"]) {
         command.env_remove(name);
     }
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"OTEL_") {
+            command.env_remove(name);
+        }
+    }
     command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command
 }

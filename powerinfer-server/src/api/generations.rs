@@ -121,7 +121,9 @@ pub(super) async fn prepared(
     prepare: impl FnOnce(&Engine) -> Result<Vec<Request>, ApiError> + Send + 'static,
 ) -> Result<Vec<Request>, ApiError> {
     let engine = Arc::clone(engine);
-    let prepared = tokio::task::spawn_blocking(move || prepare(&engine)).await;
+    let span = tracing::Span::current();
+    let prepare = move || span.in_scope(|| prepare(&engine));
+    let prepared = tokio::task::spawn_blocking(prepare).await;
     let requests = prepared.map_err(|error| ApiError::internal(error.to_string()))??;
     let limit = app.options().request_timeout;
     let finish = |request: Request| match limit {

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::error::ApiError;
+use crate::trace;
 
 /// How often a stream says that it is alive while there is nothing to say.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -44,7 +45,7 @@ fn sse(
     events: impl Stream<Item = Result<axum::response::sse::Event, axum::Error>> + Send + 'static,
 ) -> Response {
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
-    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
+    let mut response = Sse::new(trace::whole(events)).keep_alive(keep_alive).into_response();
     let headers = response.headers_mut();
     // Proxies that collect the stream would take the point out of it.
     headers.insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));

@@ -6,6 +6,7 @@ use super::generate_options::GenerateOptions;
 use super::{Part, Session, core_index};
 use crate::batch::{Batch, Output, Token};
 use crate::error::Error;
+use crate::trace;
 
 /// The sequence that texts are embedded in.
 const SEQUENCE: u32 = 0;
@@ -75,15 +76,14 @@ impl Session {
     pub fn embed(&mut self, text: &str, options: EmbedOptions) -> Result<Vec<f32>, Error> {
         let start = Instant::now();
         let tokens = self.prepare(GenerateOptions::default()).embedded(text)?;
-        let span = tracing::info_span!(
-            "embedding",
-            model = self.identity.model,
-            prompt_tokens = tokens.len()
-        );
+        let span = trace::embedding(self.model.identity(), tokens.len(), self.model.info().dim);
         let _entered = span.enter();
         self.begin_run(start)?;
         let result = self.pool(&tokens, options);
         self.end_run();
+        if let Err(error) = &result {
+            trace::fail(&span, error);
+        }
         result
     }
 

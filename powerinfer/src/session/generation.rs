@@ -12,7 +12,7 @@ use crate::batch::{Batch, Token};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::monitor::GpuMonitor;
-use crate::report;
+use crate::report::{self, Outcome};
 use crate::text::{ChatMessage, ChatRequest, ChatTemplate};
 
 /// The sequence that single texts are made in.
@@ -43,7 +43,6 @@ pub struct Generation<'s> {
     run: Run,
     meter: Meter,
     batch: Batch,
-    span: tracing::Span,
     /// Tokens of the prompt that were in the cache already.
     cached: usize,
     has_failed: bool,
@@ -140,17 +139,11 @@ impl Session {
     /// What turns prompts into runs of this session.
     pub(super) fn prepare(&self, options: impl Into<GenerateOptions>) -> Preparation<'_> {
         let options = options.into().or(&self.defaults);
-        Preparation { model: &self.model, capacity: self.capacity, options }
+        Preparation::new(&self.model, self.capacity, options)
     }
 
     fn start(&mut self, run: Run) -> Result<Generation<'_>, Error> {
         let meter = Meter::new(self.model.load_time());
-        let span = tracing::info_span!(
-            "generation",
-            model = self.identity.model,
-            prompt_tokens = run.prompt().len(),
-            seed = run.seed(),
-        );
         let cached = self.keep_common_prefix(SEQUENCE, run.cacheable())?;
         self.begin_run(meter.start())?;
         Ok(Generation {
@@ -158,7 +151,6 @@ impl Session {
             run,
             meter,
             batch: Batch::new(),
-            span,
             cached,
             has_failed: false,
             details: Vec::new(),
@@ -247,14 +239,15 @@ impl Generation<'_> {
     }
 
     /// Ends the run of the session and reports it, once.
-    fn close(&mut self, outcome: Result<&str, &str>) {
+    fn close(&mut self, outcome: Outcome<'_>) {
         if self.metrics.is_some() {
             return;
         }
         self.session.end_run();
         let monitor = GpuMonitor::read(&self.session.model.info().gpu);
         let metrics = Metrics { monitor, ..self.measure() };
-        report::generation(&self.session.identity, None, &metrics, outcome);
+        let identity = self.session.model.identity();
+        report::generation(identity, None, self.run.span(), &metrics, outcome);
         self.metrics = Some(metrics);
     }
 
@@ -272,7 +265,7 @@ impl Iterator for Generation<'_> {
     type Item = Result<String, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let span = self.span.clone();
+        let span = self.run.span().clone();
         let _entered = span.enter();
         loop {
             if let Some(Piece { text, tokens }) = self.run.take_piece() {
@@ -286,12 +279,11 @@ impl Iterator for Generation<'_> {
             }
             if let Err(error) = self.step() {
                 self.has_failed = true;
-                self.close(Err(&report::chain(&error)));
+                self.close(Outcome::Failed(&error));
                 return Some(Err(error));
             }
-            if let Some(reason) = self.run.finish_reason() {
-                let reason = reason.to_string();
-                self.close(Ok(&reason));
+            if let Some(reason) = self.run.finish_reason().cloned() {
+                self.close(Outcome::Finished(&reason));
             }
         }
     }
@@ -301,8 +293,6 @@ impl std::iter::FusedIterator for Generation<'_> {}
 
 impl Drop for Generation<'_> {
     fn drop(&mut self) {
-        let span = self.span.clone();
-        let _entered = span.enter();
-        self.close(Ok("dropped"));
+        self.close(Outcome::Dropped);
     }
 }

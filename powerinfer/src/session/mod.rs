@@ -35,7 +35,6 @@ use crate::batch::{Batch, Output, Token};
 use crate::error::Error;
 use crate::ffi::{ContextHandle, CoreError, CoreErrorKind};
 use crate::model::Model;
-use crate::report::Identity;
 use crate::statistics::ActivationStatistics;
 use interrupt::{Cause, Interrupt};
 use run::Run;
@@ -81,7 +80,6 @@ pub struct Session {
     model: Model,
     options: SessionOptions,
     defaults: GenerateOptions,
-    identity: Arc<Identity>,
     interrupt: Arc<Interrupt>,
     watchdog: Option<Watchdog>,
     /// Tokens that the KV cache holds, by sequence.
@@ -120,7 +118,6 @@ impl Session {
             model.tuning(options.threads).map_err(Error::Session)?.as_ref(),
         );
         let context = context.map_err(Error::Session)?;
-        let identity = model.identity().clone();
         let length = [options.text_length, options.context, model.info().context_length]
             .into_iter()
             .find(|&length| length > 0);
@@ -133,7 +130,6 @@ impl Session {
             model,
             options,
             defaults: GenerateOptions::default(),
-            identity,
             scratch: Scratch::default(),
         })
     }

@@ -43,7 +43,7 @@ impl Session {
         let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
         let span = tracing::info_span!(
             "generation_batch",
-            model = self.identity.model,
+            model = self.model.identity().model,
             prompts = prompts.len()
         );
         let _entered = span.enter();

@@ -6,22 +6,28 @@ use crate::batch::Token;
 use crate::error::Error;
 use crate::model::Model;
 use crate::text::{ChatRequest, ChatTemplate, EncodeOptions};
+use crate::trace::Operation;
 
 /// Options that are complete, and what they run on. Needs no session, so that texts can be prepared
 /// on any thread.
 #[derive(Debug)]
 pub(super) struct Preparation<'m> {
-    pub(super) model: &'m Model,
+    model: &'m Model,
     /// Tokens that a text can have, prompt and completion together.
-    pub(super) capacity: usize,
-    pub(super) options: GenerateOptions,
+    capacity: usize,
+    options: GenerateOptions,
+    operation: Operation,
 }
 
-impl Preparation<'_> {
+impl<'m> Preparation<'m> {
+    pub(super) fn new(model: &'m Model, capacity: usize, options: GenerateOptions) -> Self {
+        Self { model, capacity, options, operation: Operation::Completion }
+    }
+
     /// A text that continues `prompt`.
     pub(super) fn text(self, prompt: &str) -> Result<Run, Error> {
         let tokens = self.encode(prompt)?;
-        Run::new(self.model, self.capacity, self.options, prompt, tokens)
+        self.run(prompt, tokens)
     }
 
     /// A text that continues tokens.
@@ -29,7 +35,7 @@ impl Preparation<'_> {
         self.check(prompt)?;
         let text =
             if self.options.echo { self.model.tokenizer()?.decode(prompt)? } else { String::new() };
-        Run::new(self.model, self.capacity, self.options, &text, prompt.to_vec())
+        self.run(&text, prompt.to_vec())
     }
 
     /// A text that answers a conversation.
@@ -41,6 +47,7 @@ impl Preparation<'_> {
         let prompt = template.render(request)?;
         // The template spells the turns with control tokens.
         self.options.parse_special = Some(true);
+        self.operation = Operation::Chat;
         self.text(&prompt)
     }
 
@@ -55,6 +62,10 @@ impl Preparation<'_> {
     pub(super) fn check_embedded(&self, tokens: &[Token]) -> Result<(), Error> {
         self.check(tokens)?;
         self.check_length(tokens)
+    }
+
+    fn run(self, prompt: &str, tokens: Vec<Token>) -> Result<Run, Error> {
+        Run::new(self.model, self.operation, self.capacity, self.options, prompt, tokens)
     }
 
     fn encode(&self, prompt: &str) -> Result<Vec<Token>, Error> {

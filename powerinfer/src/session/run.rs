@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use tracing::Span;
+
 use super::constraint::Constraint;
 use super::generate_options::{FinishReason, GenerateOptions};
 use super::token_detail::{Piece, TokenDetail};
@@ -10,6 +12,7 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::sampling::Sampler;
 use crate::text::{StopMatcher, TextDecoder, Tokenizer};
+use crate::trace::{self, Operation};
 
 /// Everything of a generation but the computing.
 #[derive(Debug)]
@@ -41,6 +44,7 @@ pub(super) struct Run {
     /// Finished text that nobody has taken yet.
     ready: String,
     finish: Option<FinishReason>,
+    span: Span,
 }
 
 /// How far the tokens of a prompt are told.
@@ -57,6 +61,7 @@ impl Run {
     /// room for `capacity` tokens.
     pub(super) fn new(
         model: &Model,
+        operation: Operation,
         capacity: usize,
         options: GenerateOptions,
         prompt: &str,
@@ -85,12 +90,15 @@ impl Run {
             if continues { tokenizer.continuation_decoder() } else { tokenizer.decoder() };
         let decoder = decoder.with_visible(&options.visible);
         let stop = options.stop.unwrap_or_default();
+        let stops = StopMatcher::new(&stop)?;
+        let (identity, seed) = (model.identity(), sampler.seed());
+        let span = trace::generation(operation, identity, &sampling, seed, options.max_tokens);
         let ready = if options.echo { prompt.to_owned() } else { String::new() };
         let mut run = Self {
             sampler,
             constraint,
             decoder,
-            stops: StopMatcher::new(&stop)?,
+            stops,
             stop,
             max_tokens: options.max_tokens,
             ignore_end: options.ignore_end,
@@ -106,6 +114,7 @@ impl Run {
             certain: ready.len(),
             ready,
             finish: None,
+            span,
             tokenizer,
         };
         if options.echo && options.logprobs.is_some() {
@@ -144,6 +153,11 @@ impl Run {
     /// The seed of the draws.
     pub(super) fn seed(&self) -> u64 {
         self.sampler.seed()
+    }
+
+    /// What is recorded of it for traces.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
     }
 
     pub(super) fn finish_reason(&self) -> Option<&FinishReason> {

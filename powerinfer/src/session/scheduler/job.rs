@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::super::embed::Pool;
 use super::super::generate_options::FinishReason;
 use super::super::meter::{Meter, TokenCounts};
@@ -12,12 +14,13 @@ use super::event::{Event, Finished, RequestId};
 use super::request::{Request, RequestHandle};
 use crate::batch::{Batch, Output, Token};
 use crate::error::Error;
-use crate::report;
+use crate::report::{self, Outcome};
+use crate::trace;
 
 /// What is computed.
 pub(super) enum Work {
     Text(Box<Run>),
-    Embedding { tokens: Vec<Token>, pool: Pool },
+    Embedding { tokens: Vec<Token>, pool: Pool, span: Span },
 }
 
 /// A request that was submitted.
@@ -41,6 +44,14 @@ impl Work {
         match self {
             Self::Text(run) => run.prompt(),
             Self::Embedding { tokens, .. } => tokens,
+        }
+    }
+
+    /// What is recorded of it for traces.
+    pub(super) fn span(&self) -> &Span {
+        match self {
+            Self::Text(run) => run.span(),
+            Self::Embedding { span, .. } => span,
         }
     }
 }
@@ -102,7 +113,7 @@ impl Job {
     ) -> Part {
         match &self.work {
             Work::Text(run) => session.extend_run(batch, sequence, run, limit),
-            Work::Embedding { tokens, pool } => {
+            Work::Embedding { tokens, pool, .. } => {
                 let outputs = (pool.outputs(), Output::HIDDEN);
                 session.extend_batch(batch, sequence, tokens, limit, outputs)
             }
@@ -152,20 +163,20 @@ impl Job {
     pub(super) fn finish(mut self, session: &Session) -> (RequestId, [Option<Event>; 2]) {
         let rest = self.take_piece();
         let metrics = self.measure(session);
-        let label = self.label.as_deref();
+        let (identity, label) = (session.model.identity(), self.label.as_deref());
         let last = match self.work {
             Work::Text(run) => {
                 let reason = run.finish_reason().cloned().unwrap_or(FinishReason::Cancelled);
-                report::generation(&session.identity, label, &metrics, Ok(&reason.to_string()));
+                let outcome = Outcome::Finished(&reason);
+                report::generation(identity, label, run.span(), &metrics, outcome);
                 let tokens = run.completion().to_vec();
                 Event::Finished(Box::new(Finished { finish_reason: reason, tokens, metrics }))
             }
-            Work::Embedding { tokens, .. } if self.handle.is_cancelled() => {
-                let tokens = tokens.len();
-                tracing::debug!(tokens, "an embedding was cancelled");
+            Work::Embedding { span, .. } if self.handle.is_cancelled() => {
+                trace::fail(&span, &Error::Cancelled);
                 Event::Failed(Arc::new(Error::Cancelled))
             }
-            Work::Embedding { tokens, pool } => {
+            Work::Embedding { tokens, pool, .. } => {
                 Event::Embedded { tokens: tokens.len(), vector: pool.finish() }
             }
         };
@@ -174,10 +185,14 @@ impl Job {
 
     /// The last event of a request that cannot be served, and its log event.
     pub(super) fn fail(self, session: &Session, error: Arc<Error>) -> (RequestId, Event) {
-        if let Work::Text(_) = &self.work {
-            let metrics = self.measure(session);
-            let label = self.label.as_deref();
-            report::generation(&session.identity, label, &metrics, Err(&report::chain(&*error)));
+        match &self.work {
+            Work::Text(run) => {
+                let metrics = self.measure(session);
+                let (identity, label) = (session.model.identity(), self.label.as_deref());
+                let outcome = Outcome::Failed(&error);
+                report::generation(identity, label, run.span(), &metrics, outcome);
+            }
+            Work::Embedding { span, .. } => trace::fail(span, &error),
         }
         (self.id, Event::Failed(error))
     }

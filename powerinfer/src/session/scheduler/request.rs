@@ -15,9 +15,11 @@ use crate::batch::Token;
 use crate::error::Error;
 use crate::model::Model;
 use crate::text::{ChatRequest, ChatTemplate};
+use crate::trace;
 
 /// Prepares requests for one [`Scheduler`](super::Scheduler), on any thread: prompts become tokens,
-/// and what cannot run is refused before it takes a place in the queue.
+/// and what cannot run is refused before it takes a place in the queue. The `tracing` span that is
+/// entered on that thread is the parent of the request's.
 #[derive(Debug, Clone)]
 pub struct Requests {
     pub(super) model: Model,
@@ -145,11 +147,13 @@ impl Requests {
 
     fn prepare(&self, options: impl Into<GenerateOptions>) -> Preparation<'_> {
         let options = options.into().or(&self.defaults);
-        Preparation { model: &self.model, capacity: self.capacity, options }
+        Preparation::new(&self.model, self.capacity, options)
     }
 
     fn embed(&self, tokens: Vec<Token>, options: EmbedOptions) -> Work {
-        Work::Embedding { tokens, pool: Pool::new(self.model.info().dim, options) }
+        let dim = self.model.info().dim;
+        let span = trace::embedding(self.model.identity(), tokens.len(), dim);
+        Work::Embedding { tokens, pool: Pool::new(dim, options), span }
     }
 
     fn request(&self, work: Work) -> Request {
@@ -169,10 +173,12 @@ impl Request {
         self
     }
 
-    /// Sets the `request_id` of its log event.
+    /// Sets the `request_id` of its log event and of its span.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
+        let label = label.into();
+        trace::label(self.work.span(), &label);
+        self.label = Some(label);
         self
     }
 

@@ -366,7 +366,7 @@ fn who_was_sent_back_does_not_take_the_room_again() {
     let mut scheduler = scheduler(3, 96);
     let mut replies = Replies::default();
     let endless = |n| GenerateOptions::from(Sampling::greedy()).ignore_end(true).max_tokens(n);
-    let mut submit = |scheduler: &mut Scheduler, prompt, n| {
+    let submit = |scheduler: &mut Scheduler, prompt, n| {
         let request = scheduler.requests().text(prompt, endless(n)).unwrap();
         (scheduler.submit(request), prompt, n)
     };

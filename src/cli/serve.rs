@@ -76,7 +76,8 @@ pub(super) struct Args {
     /// Tokens of prompts that a step computes while texts are running [default: 64].
     #[arg(long, value_name = "N", help_heading = "Server")]
     prefill_chunk: Option<usize>,
-    /// Forgets the older half of a context that is full, so that texts go on [default: they end].
+    /// Forgets the older half of a context that is full, so that texts go on and prompts may be longer
+    /// [default: texts end, and such prompts are refused].
     #[arg(long, help_heading = "Server")]
     context_shift: bool,
     /// Takes grammars in the variant of Lark from requests; following one may take long, and all texts

@@ -188,6 +188,32 @@ fn a_conversation_can_be_changed_and_is_text() {
 }
 
 #[test]
+fn a_story_longer_than_the_context_goes_on_where_the_server_shifts_it() {
+    let Some(mut browser) = Browser::start() else { return };
+    let server = Server::start(&["--context-shift"]);
+    browser.view(1200, "light");
+    browser.open(&server.url);
+    browser.until("document.querySelector('.start')");
+    browser.click("[name=max_tokens]");
+    browser.write("5");
+    browser.click("[name=ignore_eos]");
+    browser.click("#prompt");
+    browser.write(&"word ".repeat(400));
+    browser.press("Enter");
+    for _ in 0..2 {
+        browser.until(&format!("{TEXT}?.textContent && {IS_DONE}"));
+        assert_eq!(browser.evaluate("document.querySelector('.error')"), Value::Null);
+        let note = browser.evaluate("document.querySelector('.note').textContent");
+        let wanted = "The context is full: its beginning was forgotten · Cut: no more tokens were allowed";
+        assert_eq!(note, wanted);
+        let context = browser.evaluate("document.querySelector('#context-text').textContent");
+        assert_eq!(context, "context 256 of 256");
+        browser.click(".assistant footer button"); // goes on
+    }
+    assert_eq!(browser.complaints, [""; 0]);
+}
+
+#[test]
 fn a_key_is_asked_for_and_kept_for_the_tab_alone() {
     let Some(mut browser) = Browser::start() else { return };
     let server = Server::start(&["--api-key", "secret"]);

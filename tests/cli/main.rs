@@ -29,5 +29,7 @@ mod replies;
 mod scripts;
 #[cfg(all(unix, feature = "server"))]
 mod service;
+#[cfg(all(unix, feature = "server"))]
+mod service_states;
 mod support;
 mod tools;

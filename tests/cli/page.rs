@@ -1,15 +1,15 @@
 //! The page of `powerinfer serve` in a browser; its pictures stay in the folder `page` of cargo's
 //! folder for tests.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::browser::Browser;
+use super::service::endless;
 use super::support::{file, powerinfer, text};
 
 /// A server with the built-in model on a port of its own.
@@ -30,22 +30,6 @@ impl Server {
         let listening: Value = serde_json::from_str(&line).unwrap();
         let port = listening["port"].as_u64().and_then(|port| port.try_into().ok()).unwrap();
         Self { process, url: listening["url"].as_str().unwrap().to_owned(), port }
-    }
-
-    /// Asks for a text without an end, which goes on until the stream is dropped.
-    fn occupy(&self) -> TcpStream {
-        let body = json!({"prompt": "Once", "stream": true, "max_tokens": 10_000_000,
-                          "ignore_eos": true})
-        .to_string();
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        stream
     }
 }
 
@@ -204,7 +188,8 @@ fn a_story_longer_than_the_context_goes_on_where_the_server_shifts_it() {
         browser.until(&format!("{TEXT}?.textContent && {IS_DONE}"));
         assert_eq!(browser.evaluate("document.querySelector('.error')"), Value::Null);
         let note = browser.evaluate("document.querySelector('.note').textContent");
-        let wanted = "The context is full: its beginning was forgotten · Cut: no more tokens were allowed";
+        let wanted =
+            "The context is full: its beginning was forgotten · Cut: no more tokens were allowed";
         assert_eq!(note, wanted);
         let context = browser.evaluate("document.querySelector('#context-text').textContent");
         assert_eq!(context, "context 256 of 256");
@@ -241,9 +226,9 @@ fn a_busy_server_is_asked_again() {
     let server = Server::start(&["--context-shift", "--parallel", "1", "--queue", "1"]);
     browser.open(&server.url);
     browser.until("document.querySelector('.start')");
-    let first = server.occupy();
+    let first = endless(server.port);
     until_running(&mut browser, 1);
-    let second = server.occupy();
+    let second = endless(server.port);
     browser.until(
         "await fetch('stats').then((stats) => stats.json()).then((stats) => stats.waiting === 1)",
     );

@@ -4,51 +4,48 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::support::{DEMO, code, file, json, policy, powerinfer, stderr, stdout, text};
 
 /// A folder for the state of the servers of a test, and a free port.
-struct Host {
-    folder: TempDir,
-    port: String,
+pub(super) struct Host {
+    pub(super) folder: TempDir,
+    pub(super) port: String,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
         Self { folder: tempfile::tempdir().unwrap(), port }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = powerinfer(arguments);
         command.args(["--port", &self.port]).env("XDG_STATE_HOME", self.folder.path());
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(super) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         let path = format!("powerinfer/serve-{}.log", self.port);
         std::fs::read_to_string(self.folder.path().join(path)).unwrap()
     }
 
-    fn post(&self, path: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(format!("127.0.0.1:{}", self.port)).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-Id: mine\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+    pub(super) fn port(&self) -> u16 {
+        self.port.parse().unwrap()
+    }
+
+    /// What `status` tells.
+    pub(super) fn status(&self) -> Value {
+        let output = self.run(&["status"]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        json(&output)
     }
 }
 
@@ -59,14 +56,35 @@ impl Drop for Host {
     }
 }
 
+/// Asks a server to continue a text.
+fn complete(port: u16, body: &Value) -> TcpStream {
+    let (mut stream, body) = (TcpStream::connect(("127.0.0.1", port)).unwrap(), body.to_string());
+    let length = body.len();
+    write!(
+        stream,
+        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-Id: mine\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    stream
+}
+
+/// Asks for a text without an end, which goes on until the stream is dropped.
+pub(super) fn endless(port: u16) -> TcpStream {
+    complete(
+        port,
+        &json!({"prompt": "Once", "stream": true, "max_tokens": 10_000_000, "ignore_eos": true}),
+    )
+}
+
 /// A server in the foreground and what it tells.
-fn foreground(command: &mut Command) -> (Child, impl Iterator<Item = Value> + use<>) {
+pub(super) fn foreground(command: &mut Command) -> (Child, impl Iterator<Item = Value> + use<>) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     (child, lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()))
 }
 
-fn until(events: &mut impl Iterator<Item = Value>, name: &str) -> Value {
+pub(super) fn until(events: &mut impl Iterator<Item = Value>, name: &str) -> Value {
     events.find(|event| event["event"] == name).unwrap()
 }
 
@@ -85,9 +103,7 @@ fn a_server_is_started_found_used_and_ended() {
     assert_eq!(ready["port"].to_string(), host.port);
     assert_eq!(ready["url"], format!("http://127.0.0.1:{}", host.port));
 
-    let status = host.run(&["status"]);
-    assert_eq!(code(&status), 0, "{}", stderr(&status));
-    let status = json(&status);
+    let status = host.status();
     assert_eq!((&status["state"], &status["pid"]), (&"ready".into(), &ready["pid"]));
     assert_eq!(status["model"], ready["model"]);
 
@@ -99,11 +115,21 @@ fn a_server_is_started_found_used_and_ended() {
             (&"running".into(), &ready["pid"])
         );
     }
-    let other = host.run(&["serve", "-m", DEMO]);
-    assert_eq!(code(&other), 1, "{}", stdout(&other));
-    assert!(stderr(&other).contains(&ready["pid"].to_string()), "{}", stderr(&other));
+    for other in [
+        &["serve", "-m", DEMO][..],
+        &["serve", "--detach", "-m", DEMO],
+        &["serve", "-c", config, "--model-name", "another"],
+        &["serve", "-c", config, "--threads", "1"],
+    ] {
+        let refused = host.run(other);
+        assert_eq!(code(&refused), 1, "{other:?}: {}", stdout(&refused));
+        let wanted = format!("another model or settings runs there, process {}", ready["pid"]);
+        assert!(stderr(&refused).contains(&wanted), "{other:?}: {}", stderr(&refused));
+    }
 
-    let answer = host.post("/v1/completions", r#"{"prompt": "Once", "max_tokens": 3}"#);
+    let mut answer = String::new();
+    let mut stream = complete(host.port(), &json!({"prompt": "Once", "max_tokens": 3}));
+    stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
     let stopped = host.run(&["stop"]);
@@ -169,8 +195,7 @@ fn events_tell_the_life_of_a_server_and_a_closed_input_ends_it() {
     assert!((0.0..=1.0).contains(&loading), "{loading}");
     assert_eq!(until(&mut events, "ready")["pid"], child.id());
     // A server in the foreground has no file, and is found at its address.
-    let status = host.run(&["status"]);
-    assert_eq!(json(&status)["pid"], child.id());
+    assert_eq!(host.status()["pid"], child.id());
     drop(child.stdin.take());
     assert_eq!(until(&mut events, "exit")["reason"], "parent_death");
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -188,6 +213,9 @@ fn a_file_with_the_process_id_finds_a_server_without_its_key() {
     let first = std::fs::read_to_string(pid_file).unwrap();
     assert_eq!(first.lines().next().unwrap(), child.id().to_string());
     assert_eq!(code(&host.run(&["status"])), 12, "at the address a key is wanted");
+    assert_eq!(code(&host.run(&["serve", "--api-key", "k"])), 0, "the same runs");
+    let other = host.run(&["serve", "--api-key", "other"]);
+    assert_eq!(code(&other), 1, "nobody may know what runs: {}", stdout(&other));
     let second = powerinfer(&["serve", "--port", "0", "--pid-file", pid_file]).output().unwrap();
     assert_eq!(code(&second), 1, "the file is held: {}", stdout(&second));
     let status = powerinfer(&["status", "--pid-file", pid_file]).output().unwrap();

@@ -181,6 +181,7 @@ fn serve(mut args: Args, events: &Events) -> Ended {
     let origin = options.origin.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2) // the engine computes on threads of its own
+        .max_blocking_threads(4) // prompts are prepared on them; each keeps memory of its own
         .enable_all()
         .build()
         .context("cannot start the server's threads")

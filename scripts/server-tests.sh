@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Drives `powerinfer serve` from outside: ten seconds of load, and with programs of others, the
-# official openai client for Python and schemathesis, which sends what /openapi.json allows and
-# forbids.
+# Drives `powerinfer serve` from outside: ten seconds of load, the examples of clients, and with
+# programs of others, the official openai client for Python and schemathesis, which sends what
+# /openapi.json allows and forbids.
 #   scripts/server-tests.sh [CASES]   with CASES cases of schemathesis instead of 600
 # Installs these two from PyPI, and skips with a note where that cannot be reached, unless
 # POWERINFER_REQUIRE_TEST_DATA is set: then a skipped test is a failed one.
@@ -22,8 +22,10 @@ install() {
 
 # Builds what `scripts/test.sh` has built already.
 cargo test --workspace --features otel --locked --no-run --quiet
-program="${CARGO_TARGET_DIR:-target}/debug/powerinfer"
+built="${CARGO_TARGET_DIR:-target}/debug"
+program="$built/powerinfer"
 python3 scripts/server-load.py --powerinfer "$program" --seconds 10
+python3 tests/server/examples.py "$program" "$built/examples/client"
 if ! install; then
     echo "skipped: cannot install ${wanted[*]} for $(command -v python3 || echo "no python3")"
     [ -z "${POWERINFER_REQUIRE_TEST_DATA:-}" ]

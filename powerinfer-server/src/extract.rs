@@ -46,13 +46,15 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
         let message = error.inner().to_string();
-        match unknown_field(&message) {
-            Some(field) => ApiError::parameter(field, message.clone()),
-            None if error.inner().is_data() && path != "." => {
-                ApiError::parameter(path.clone(), format!("`{path}`: {message}"))
-            }
+        // Unknown fields end their path. Missing and doubled ones are in what it leads to: without
+        // any path, in the body itself.
+        let path = match error.path().to_string() {
+            path if path != "." => Some(path),
+            _ => field(&message),
+        };
+        match path.filter(|_| error.inner().is_data()) {
+            Some(path) => ApiError::parameter(path.clone(), format!("`{path}`: {message}")),
             None => ApiError::invalid(format!("the body is not as wanted: {message}")),
         }
     })?;
@@ -61,9 +63,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// The field that serde's message names as unknown or missing.
-fn unknown_field(message: &str) -> Option<String> {
-    let starts = ["unknown field `", "missing field `", "duplicate field `"];
+/// The field that serde's message names as missing or doubled.
+fn field(message: &str) -> Option<String> {
+    let starts = ["missing field `", "duplicate field `"];
     let rest = starts.iter().find_map(|start| message.strip_prefix(start))?;
     rest.split_once('`').map(|(field, _)| field.to_owned())
 }

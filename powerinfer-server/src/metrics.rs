@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use crate::engine::Engine;
 
@@ -32,11 +32,6 @@ pub(crate) struct Metrics {
     first_token: Histogram,
     between_tokens: Histogram,
     request: Histogram,
-    gauges: Gauges,
-}
-
-#[derive(Debug, Default)]
-struct Gauges {
     running: Gauge,
     waiting: Gauge,
     cache_usage: Gauge<f64, AtomicU64>,
@@ -61,83 +56,58 @@ struct ReasonLabels {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("powerinfer");
-        let gauges = Gauges::default();
-        let metrics = Self {
-            http_requests: Family::default(),
-            finished: Family::default(),
-            prompt_tokens: Counter::default(),
-            cached_tokens: Counter::default(),
-            generation_tokens: Counter::default(),
-            first_token: Histogram::new(FIRST_TOKEN),
-            between_tokens: Histogram::new(BETWEEN_TOKENS),
-            request: Histogram::new(REQUEST),
-            gauges,
-            registry: Registry::default(),
-        };
-        let m = &metrics;
-        let g = &m.gauges;
-        // Counters get `_total` at their end.
-        registry.register(
-            "http_requests",
-            "HTTP requests by path and status",
-            m.http_requests.clone(),
-        );
-        registry.register("requests_finished", "Texts that ended, by reason", m.finished.clone());
-        registry.register("prompt_tokens", "Tokens of prompts", m.prompt_tokens.clone());
-        registry.register(
-            "prompt_tokens_cached",
-            "Tokens of prompts that were in the cache",
-            m.cached_tokens.clone(),
-        );
-        registry.register("generation_tokens", "Tokens generated", m.generation_tokens.clone());
-        registry.register(
-            "time_to_first_token_seconds",
-            "From a request to its first token",
-            m.first_token.clone(),
-        );
-        registry.register(
-            "inter_token_latency_seconds",
-            "Mean time between the tokens of a text",
-            m.between_tokens.clone(),
-        );
-        registry.register(
-            "e2e_request_latency_seconds",
-            "From a request to the end of its text",
-            m.request.clone(),
-        );
-        registry.register("requests_running", "Texts that have a sequence", g.running.clone());
-        registry.register("requests_waiting", "Requests in the queue", g.waiting.clone());
-        registry.register(
-            "kv_cache_usage_ratio",
-            "Share of the KV cache in use, finished texts included",
-            g.cache_usage.clone(),
-        );
-        registry.register(
-            "tokens_per_second",
-            "Tokens computed in a second lately, prompts included",
-            g.tokens_per_second.clone(),
-        );
-        registry.register(
-            "active_share",
-            "Share of the neurons that were not zero lately",
-            g.active_share.clone(),
-        );
-        registry.register(
-            "hot_hit_ratio",
-            "Share of the active neurons that are on a GPU lately",
-            g.hot_hit_ratio.clone(),
-        );
-        registry.register(
-            "device_bytes",
-            "Bytes on a GPU for cache and scratch",
-            g.device_bytes.clone(),
-        );
-        registry.register(
-            "resident_memory_bytes",
-            "Resident memory of the process",
-            g.resident_bytes.clone(),
-        );
-        Self { registry, ..metrics }
+        let r = &mut registry;
+        Self {
+            // Counters get `_total` at their end.
+            http_requests: add(r, "http_requests", "HTTP requests by path and status"),
+            finished: add(r, "requests_finished", "Texts that ended, by reason"),
+            prompt_tokens: add(r, "prompt_tokens", "Tokens of prompts"),
+            cached_tokens: add(
+                r,
+                "prompt_tokens_cached",
+                "Tokens of prompts that were in the cache",
+            ),
+            generation_tokens: add(r, "generation_tokens", "Tokens generated"),
+            first_token: histogram(
+                r,
+                "time_to_first_token_seconds",
+                "From a request to its first token",
+                FIRST_TOKEN,
+            ),
+            between_tokens: histogram(
+                r,
+                "inter_token_latency_seconds",
+                "Mean time between the tokens of a text",
+                BETWEEN_TOKENS,
+            ),
+            request: histogram(
+                r,
+                "e2e_request_latency_seconds",
+                "From a request to the end of its text",
+                REQUEST,
+            ),
+            running: add(r, "requests_running", "Texts that have a sequence"),
+            waiting: add(r, "requests_waiting", "Requests in the queue"),
+            cache_usage: add(
+                r,
+                "kv_cache_usage_ratio",
+                "Share of the KV cache in use, finished texts included",
+            ),
+            tokens_per_second: add(
+                r,
+                "tokens_per_second",
+                "Tokens computed in a second lately, prompts included",
+            ),
+            active_share: add(r, "active_share", "Share of the neurons that were not zero lately"),
+            hot_hit_ratio: add(
+                r,
+                "hot_hit_ratio",
+                "Share of the active neurons that are on a GPU lately",
+            ),
+            device_bytes: add(r, "device_bytes", "Bytes on a GPU for cache and scratch"),
+            resident_bytes: add(r, "resident_memory_bytes", "Resident memory of the process"),
+            registry,
+        }
     }
 
     /// Counts an answer. `path` is the route, so that clients cannot invent any.
@@ -166,22 +136,40 @@ impl Metrics {
     pub(crate) fn render(&self, engine: Option<&Engine>) -> Result<String, std::fmt::Error> {
         if let Some(engine) = engine {
             let snapshot = engine.snapshots.last();
-            let gauges = &self.gauges;
-            gauges.running.set(count(snapshot.running));
-            gauges.waiting.set(count(engine.waiting()));
-            gauges.cache_usage.set(snapshot.cache_usage);
-            gauges.tokens_per_second.set(snapshot.tokens_per_second);
-            gauges.active_share.set(snapshot.active_share.unwrap_or(0.0));
-            gauges.hot_hit_ratio.set(snapshot.hot_hit_ratio.unwrap_or(0.0));
-            gauges.device_bytes.set(i64::try_from(snapshot.device_bytes).unwrap_or(i64::MAX));
+            self.running.set(count(snapshot.running));
+            self.waiting.set(count(engine.waiting()));
+            self.cache_usage.set(snapshot.cache_usage);
+            self.tokens_per_second.set(snapshot.tokens_per_second);
+            self.active_share.set(snapshot.active_share.unwrap_or(0.0));
+            self.hot_hit_ratio.set(snapshot.hot_hit_ratio.unwrap_or(0.0));
+            self.device_bytes.set(i64::try_from(snapshot.device_bytes).unwrap_or(i64::MAX));
         }
         if let Some(bytes) = resident_bytes() {
-            self.gauges.resident_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+            self.resident_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+/// A metric that is known from now on.
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// The same with the upper bounds of its buckets.
+fn histogram<const N: usize>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    bounds: [f64; N],
+) -> Histogram {
+    let metric = Histogram::new(bounds);
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 /// Resident memory of this process, where the system tells it.

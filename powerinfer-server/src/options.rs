@@ -35,7 +35,8 @@ pub struct ServerOptions {
     pub drain_timeout: Duration,
     /// Tokens of prompts in a step while texts are running.
     pub prefill_chunk: Option<usize>,
-    /// Forgets the older half of a context that is full; off, texts end there.
+    /// Forgets the older half of a context that is full; off, texts end there, and longer prompts
+    /// are refused.
     pub context_shift: bool,
     /// Takes grammars from requests. Following one may take long for each token, and all texts wait
     /// for it; schemas and regular expressions are always taken.

@@ -3,8 +3,6 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use powerinfer::{Session, Timeout};
@@ -18,6 +16,7 @@ use super::interrupt::Interrupt;
 use super::output::{Out, note};
 use super::prompt::read_file;
 use super::service;
+use super::service::ending::Ending;
 use super::service::events::Events;
 use super::service::peer::{self, Peer};
 use super::settings::Settings;
@@ -76,7 +75,8 @@ pub(super) struct Args {
     /// Tokens of prompts that a step computes while texts are running [default: 64].
     #[arg(long, value_name = "N", help_heading = "Server")]
     prefill_chunk: Option<usize>,
-    /// Forgets the older half of a context that is full, so that texts go on [default: they end].
+    /// Forgets the older half of a context that is full, so that texts go on and prompts may be longer
+    /// [default: texts end, and such prompts are refused].
     #[arg(long, help_heading = "Server")]
     context_shift: bool,
     /// Takes grammars in the variant of Lark from requests; following one may take long, and all texts
@@ -165,18 +165,23 @@ fn serve(mut args: Args, events: &Events) -> Ended {
     if args.in_session {
         service::detach::leave_session().map_err(failed)?;
     }
+    let ending = Ending::listen().map_err(failed)?;
+    if args.parent_death {
+        ending.watch_parent();
+    }
     #[cfg(feature = "hub")]
     if args.pull {
-        let name = pull(&args, events).map_err(|error| (MODEL, error))?;
+        let pulled = pull(&args, events, &ending).map_err(|error| (MODEL, error))?;
+        let Some(name) = pulled else { return Ok(ending.reason()) };
         args.engine.model = Some(name.into());
     }
     let settings = args.settings().map_err(failed)?;
     let options = args.options(&settings).map_err(failed)?;
     let key = args.api_key.first().cloned();
     let origin = options.origin.clone();
-    let interrupt = Interrupt::listen().map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2) // the engine computes on threads of its own
+        .max_blocking_threads(4) // prompts are prepared on them; each keeps memory of its own
         .enable_all()
         .build()
         .context("cannot start the server's threads")
@@ -197,26 +202,21 @@ fn serve(mut args: Args, events: &Events) -> Ended {
             return Err(failed(service::not_here("--pid-file")));
         }
         announce("listening", address, std::process::id(), None).map_err(failed)?;
-        let parent_is_gone = Arc::new(AtomicBool::new(false));
-        if args.parent_death {
-            watch_parent(interrupt.clone(), Arc::clone(&parent_is_gone));
-        }
         let quiet = args.quiet;
-        let stop = stopped(interrupt.clone());
         let load = {
-            let (interrupt, events) = (interrupt.clone(), events.clone());
+            let (interrupt, events) = (ending.interrupt.clone(), events.clone());
             move || {
                 load(&args, &settings, &interrupt, &events, address)
                     .map_err(|error| LoadFailed(error).into())
             }
         };
-        let result = server.run(load, stop).await;
+        let result = server.run(load, ending.wait()).await;
         if !quiet {
             note("[the server has ended]");
         }
         match result {
             // A load that was told to end has not failed.
-            Err(ServerError::Engine(_)) if interrupt.has_come() => {}
+            Err(ServerError::Engine(_)) if ending.interrupt.has_come() => {}
             Err(ServerError::Engine(error)) => {
                 let error = error.downcast::<LoadFailed>();
                 let error = error.map_or_else(anyhow::Error::from_boxed, |failed| failed.0);
@@ -224,7 +224,7 @@ fn serve(mut args: Args, events: &Events) -> Ended {
             }
             result => result.map_err(|error| failed(error.into()))?,
         }
-        Ok(if parent_is_gone.load(Ordering::SeqCst) { "parent_death" } else { "stopped" })
+        Ok(ending.reason())
     })
 }
 
@@ -269,42 +269,22 @@ fn taken(address: SocketAddr, key: Option<&str>, wanted: (Option<&str>, Option<&
     }
 }
 
-/// Fetches the model if it is not here, and gives the name that it has from then on.
+/// Fetches the model if it is not here, and gives the name that it has from then on; none if the
+/// server is told to end before. What was fetched by then stays.
 #[cfg(feature = "hub")]
-fn pull(args: &Args, events: &Events) -> anyhow::Result<String> {
-    use powerinfer::hub::{Hub, HubOptions, PullEvent, PullOptions};
+fn pull(args: &Args, events: &Events, ending: &Ending) -> anyhow::Result<Option<String>> {
+    use powerinfer::hub::{Hub, HubOptions, PullOptions};
     let name = args.engine.model.as_deref().and_then(std::path::Path::to_str);
     let source = name.context("--pull wants a model's name")?.parse()?;
-    let mut last = std::time::Instant::now();
-    let stored =
-        Hub::new(HubOptions::from_env()?).pull(&source, &PullOptions::default(), &mut |event| {
-            match event {
-                PullEvent::Progress { done, total } => {
-                    let is_end = Some(*done) == *total;
-                    if is_end || last.elapsed() >= std::time::Duration::from_millis(500) {
-                        last = std::time::Instant::now();
-                        events
-                            .tell(&json!({ "event": "downloading", "done": done, "total": total }));
-                    }
-                }
-                PullEvent::Downloading { bytes, .. } => {
-                    events.tell(&json!({ "event": "downloading", "done": 0, "total": bytes }));
-                }
-                _ => {}
-            }
+    let hub = Hub::new(HubOptions::from_env()?);
+    let events = events.clone();
+    let pulled = ending.unless_it_comes(move || {
+        hub.pull(&source, &PullOptions::default(), &mut |event| {
+            events.downloading(event);
             std::ops::ControlFlow::Continue(())
-        })?;
-    Ok(stored.name)
-}
-
-/// Ends the server when nobody can write to its standard input any more.
-fn watch_parent(interrupt: Interrupt, is_gone: Arc<AtomicBool>) {
-    std::thread::spawn(move || {
-        // What is written there means nothing; an error is an end too.
-        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        is_gone.store(true, Ordering::SeqCst);
-        interrupt.come();
-    });
+        })
+    })?;
+    Ok(pulled.transpose()?.map(|stored| stored.name))
 }
 
 impl Args {
@@ -419,14 +399,4 @@ fn line(event: &str, address: SocketAddr, pid: u32, model: Option<&str>) -> serd
         line["model"] = model.into();
     }
     line
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn stopped(interrupt: Interrupt) {
-    loop {
-        if interrupt.has_come() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
 }

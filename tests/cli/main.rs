@@ -31,6 +31,8 @@ mod replies;
 mod scripts;
 #[cfg(all(unix, feature = "server"))]
 mod service;
+#[cfg(all(unix, feature = "server"))]
+mod service_states;
 mod support;
 mod tools;
 #[cfg(all(unix, feature = "otel", feature = "server"))]

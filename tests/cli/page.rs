@@ -1,22 +1,22 @@
 //! The page of `powerinfer serve` in a browser; its pictures stay in the folder `page` of cargo's
 //! folder for tests.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::browser::Browser;
+use super::service::endless;
 use super::support::{file, powerinfer, text};
 
 /// A server with the built-in model on a port of its own.
 struct Server {
     process: Child,
     url: String,
-    port: u16,
+    port: String,
 }
 
 impl Server {
@@ -28,24 +28,8 @@ impl Server {
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let listening: Value = serde_json::from_str(&line).unwrap();
-        let port = listening["port"].as_u64().and_then(|port| port.try_into().ok()).unwrap();
+        let port = listening["port"].to_string();
         Self { process, url: listening["url"].as_str().unwrap().to_owned(), port }
-    }
-
-    /// Asks for a text without an end, which goes on until the stream is dropped.
-    fn occupy(&self) -> TcpStream {
-        let body = json!({"prompt": "Once", "stream": true, "max_tokens": 10_000_000,
-                          "ignore_eos": true})
-        .to_string();
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        stream
     }
 }
 
@@ -188,6 +172,33 @@ fn a_conversation_can_be_changed_and_is_text() {
 }
 
 #[test]
+fn a_story_longer_than_the_context_goes_on_where_the_server_shifts_it() {
+    let Some(mut browser) = Browser::start() else { return };
+    let server = Server::start(&["--context-shift"]);
+    browser.view(1200, "light");
+    browser.open(&server.url);
+    browser.until("document.querySelector('.start')");
+    browser.click("[name=max_tokens]");
+    browser.write("5");
+    browser.click("[name=ignore_eos]");
+    browser.click("#prompt");
+    browser.write(&"word ".repeat(400));
+    browser.press("Enter");
+    for _ in 0..2 {
+        browser.until(&format!("{TEXT}?.textContent && {IS_DONE}"));
+        assert_eq!(browser.evaluate("document.querySelector('.error')"), Value::Null);
+        let note = browser.evaluate("document.querySelector('.note').textContent");
+        let wanted =
+            "The context is full: its beginning was forgotten · Cut: no more tokens were allowed";
+        assert_eq!(note, wanted);
+        let context = browser.evaluate("document.querySelector('#context-text').textContent");
+        assert_eq!(context, "context 256 of 256");
+        browser.click(".assistant footer button"); // goes on
+    }
+    assert_eq!(browser.complaints, [""; 0]);
+}
+
+#[test]
 fn a_key_is_asked_for_and_kept_for_the_tab_alone() {
     let Some(mut browser) = Browser::start() else { return };
     let server = Server::start(&["--api-key", "secret"]);
@@ -215,9 +226,9 @@ fn a_busy_server_is_asked_again() {
     let server = Server::start(&["--context-shift", "--parallel", "1", "--queue", "1"]);
     browser.open(&server.url);
     browser.until("document.querySelector('.start')");
-    let first = server.occupy();
+    let first = endless(&server.port);
     until_running(&mut browser, 1);
-    let second = server.occupy();
+    let second = endless(&server.port);
     browser.until(
         "await fetch('stats').then((stats) => stats.json()).then((stats) => stats.waiting === 1)",
     );

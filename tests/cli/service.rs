@@ -4,41 +4,44 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::support::{DEMO, code, file, json, policy, powerinfer, stderr, stdout, text};
 
 /// A folder for the state of the servers of a test, and a free port.
-struct Host {
-    folder: TempDir,
-    port: String,
+pub(super) struct Host {
+    pub(super) folder: TempDir,
+    pub(super) port: String,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
         Self { folder: tempfile::tempdir().unwrap(), port }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = powerinfer(arguments);
         command.args(["--port", &self.port]).env("XDG_STATE_HOME", self.folder.path());
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(super) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         let path = format!("powerinfer/serve-{}.log", self.port);
         std::fs::read_to_string(self.folder.path().join(path)).unwrap()
     }
 
-    fn post(&self, path: &str, body: &str) -> String {
-        post(&self.port, path, "X-Request-Id: mine\r\n", body)
+    /// What `status` tells.
+    pub(super) fn status(&self) -> Value {
+        let output = self.run(&["status"]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        json(&output)
     }
 }
 
@@ -49,8 +52,8 @@ impl Drop for Host {
     }
 }
 
-/// The answer of a server to a body of JSON, with headers that end with their line.
-pub(super) fn post(port: &str, path: &str, headers: &str, body: &str) -> String {
+/// Sends a body of JSON to a server, with headers that end with their line.
+fn send(port: &str, path: &str, headers: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
     let length = body.len();
     write!(
@@ -59,9 +62,21 @@ pub(super) fn post(port: &str, path: &str, headers: &str, body: &str) -> String 
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )
     .unwrap();
+    stream
+}
+
+/// The answer to that.
+pub(super) fn post(port: &str, path: &str, headers: &str, body: &str) -> String {
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    send(port, path, headers, body).read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Asks for a text without an end, which goes on until the stream is dropped.
+pub(super) fn endless(port: &str) -> TcpStream {
+    let body =
+        json!({"prompt": "Once", "stream": true, "max_tokens": 10_000_000, "ignore_eos": true});
+    send(port, "/v1/completions", "", &body.to_string())
 }
 
 /// A server in the foreground and what it tells.
@@ -90,9 +105,7 @@ fn a_server_is_started_found_used_and_ended() {
     assert_eq!(ready["port"].to_string(), host.port);
     assert_eq!(ready["url"], format!("http://127.0.0.1:{}", host.port));
 
-    let status = host.run(&["status"]);
-    assert_eq!(code(&status), 0, "{}", stderr(&status));
-    let status = json(&status);
+    let status = host.status();
     assert_eq!((&status["state"], &status["pid"]), (&"ready".into(), &ready["pid"]));
     assert_eq!(status["model"], ready["model"]);
 
@@ -104,11 +117,20 @@ fn a_server_is_started_found_used_and_ended() {
             (&"running".into(), &ready["pid"])
         );
     }
-    let other = host.run(&["serve", "-m", DEMO]);
-    assert_eq!(code(&other), 1, "{}", stdout(&other));
-    assert!(stderr(&other).contains(&ready["pid"].to_string()), "{}", stderr(&other));
+    for other in [
+        &["serve", "-m", DEMO][..],
+        &["serve", "--detach", "-m", DEMO],
+        &["serve", "-c", config, "--model-name", "another"],
+        &["serve", "-c", config, "--threads", "1"],
+    ] {
+        let refused = host.run(other);
+        assert_eq!(code(&refused), 1, "{other:?}: {}", stdout(&refused));
+        let wanted = format!("another model or settings runs there, process {}", ready["pid"]);
+        assert!(stderr(&refused).contains(&wanted), "{other:?}: {}", stderr(&refused));
+    }
 
-    let answer = host.post("/v1/completions", r#"{"prompt": "Once", "max_tokens": 3}"#);
+    let body = r#"{"prompt": "Once", "max_tokens": 3}"#;
+    let answer = post(&host.port, "/v1/completions", "X-Request-Id: mine\r\n", body);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
     let stopped = host.run(&["stop"]);
@@ -173,8 +195,7 @@ fn events_tell_the_life_of_a_server_and_a_closed_input_ends_it() {
     assert!((0.0..=1.0).contains(&loading), "{loading}");
     assert_eq!(until(&mut events, "ready")["pid"], child.id());
     // A server in the foreground has no file, and is found at its address.
-    let status = host.run(&["status"]);
-    assert_eq!(json(&status)["pid"], child.id());
+    assert_eq!(host.status()["pid"], child.id());
     drop(child.stdin.take());
     assert_eq!(until(&mut events, "exit")["reason"], "parent_death");
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -192,6 +213,9 @@ fn a_file_with_the_process_id_finds_a_server_without_its_key() {
     let first = std::fs::read_to_string(pid_file).unwrap();
     assert_eq!(first.lines().next().unwrap(), child.id().to_string());
     assert_eq!(code(&host.run(&["status"])), 12, "at the address a key is wanted");
+    assert_eq!(code(&host.run(&["serve", "--api-key", "k"])), 0, "the same runs");
+    let other = host.run(&["serve", "--api-key", "other"]);
+    assert_eq!(code(&other), 1, "nobody may know what runs: {}", stdout(&other));
     let second = powerinfer(&["serve", "--port", "0", "--pid-file", pid_file]).output().unwrap();
     assert_eq!(code(&second), 1, "the file is held: {}", stdout(&second));
     let status = powerinfer(&["status", "--pid-file", pid_file]).output().unwrap();

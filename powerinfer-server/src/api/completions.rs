@@ -1,7 +1,6 @@
 //! `POST /v1/completions`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -12,17 +11,17 @@ use powerinfer::{Request, TokenDetail, Tokenizer};
 
 use super::chat::with_choice;
 use super::generations::{Generations, Meter, finish_reason};
-use super::{check_model, event, fingerprint, finite, printed, sse, unix_seconds};
+use super::{check_model, event, finite, head, printed, speller, sse};
 use crate::engine::{Engine, Told};
 use crate::error::ApiError;
 use crate::extract::StrictJson;
-use crate::request_id::{RequestId, random_hex};
+use crate::request_id::RequestId;
 use crate::state::App;
 use crate::wire::completion::{
     CompletionChoice, CompletionLogprobs, CompletionRequest, CompletionResponse, OnePrompt,
 };
 use crate::wire::generation::{Allowed, MAX_TOP_LOGPROBS, refuse};
-use crate::wire::{StreamEvent, StreamOptions, UsageField};
+use crate::wire::{Head, StreamEvent, StreamOptions, UsageField};
 
 /// Prompts of one request at most.
 const MAX_PROMPTS: usize = 256;
@@ -104,12 +103,8 @@ fn requests(
 /// What all parts of an answer have in common.
 #[derive(Debug, Clone)]
 struct Answer {
-    id: String,
-    created: u64,
-    model: String,
-    fingerprint: String,
-    /// To spell the tokens whose log-probabilities are told.
-    tokenizer: Option<Tokenizer>,
+    head: Head,
+    speller: Option<Tokenizer>,
 }
 
 /// A stream on its way.
@@ -122,15 +117,8 @@ struct Progress {
 }
 
 impl Answer {
-    fn new(engine: &Arc<Engine>, tells_logprobs: bool) -> Self {
-        let tokenizer = engine.requests.model().tokenizer().ok().cloned();
-        Self {
-            id: format!("cmpl-{}", random_hex()),
-            created: unix_seconds(),
-            model: engine.id.clone(),
-            fingerprint: fingerprint(engine),
-            tokenizer: tokenizer.filter(|_| tells_logprobs),
-        }
+    fn new(engine: &Engine, tells_logprobs: bool) -> Self {
+        Self { head: head(engine, "cmpl"), speller: speller(engine, tells_logprobs) }
     }
 
     async fn whole(self, generations: Generations) -> Result<Response, ApiError> {
@@ -157,27 +145,19 @@ impl Answer {
     }
 
     fn frame(&self, choices: Vec<CompletionChoice>, usage: UsageField) -> CompletionResponse {
-        CompletionResponse {
-            id: self.id.clone(),
-            object: "text_completion",
-            created: self.created,
-            model: self.model.clone(),
-            system_fingerprint: self.fingerprint.clone(),
-            choices,
-            usage,
-        }
+        CompletionResponse { head: self.head.clone(), object: "text_completion", choices, usage }
     }
 
     /// `text` is the whole text so far, in which the tokens begin.
     fn logprobs(&self, tokens: &[TokenDetail], text: &str) -> Option<CompletionLogprobs> {
-        let tokenizer = self.tokenizer.as_ref()?;
+        let speller = self.speller.as_ref()?;
         let mut all = CompletionLogprobs::default();
         for detail in tokens {
-            all.tokens.push(printed(tokenizer, detail.token));
+            all.tokens.push(printed(speller, detail.token));
             all.token_logprobs.push(detail.logprob.map(finite));
             let top = detail.top.iter();
             let top: BTreeMap<String, f64> =
-                top.map(|top| (printed(tokenizer, top.token), finite(top.logprob))).collect();
+                top.map(|top| (printed(speller, top.token), finite(top.logprob))).collect();
             all.top_logprobs.push(detail.logprob.map(|_| top));
             let before = text.get(..detail.offset).unwrap_or(text);
             all.text_offset.push(before.chars().count());

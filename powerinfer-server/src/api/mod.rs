@@ -8,7 +8,7 @@ pub(crate) mod models;
 pub(crate) mod status;
 pub(crate) mod tokens;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
@@ -16,9 +16,11 @@ use futures_util::Stream;
 use powerinfer::Tokenizer;
 use serde::Serialize;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, unix_seconds};
 use crate::error::ApiError;
+use crate::request_id::random_hex;
 use crate::trace;
+use crate::wire::Head;
 
 /// How often a stream says that it is alive while there is nothing to say.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -31,13 +33,14 @@ fn check_model(engine: &Engine, wanted: Option<&str>) -> Result<(), ApiError> {
     }
 }
 
-/// Version of engine and model: the same texts come only from the same.
-fn fingerprint(engine: &Engine) -> String {
-    format!("powerinfer-{}-{}", env!("CARGO_PKG_VERSION"), engine.id)
-}
-
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+/// Begins an answer, whose name starts with `kind`.
+fn head(engine: &Engine, kind: &str) -> Head {
+    Head {
+        id: format!("{kind}-{}", random_hex()),
+        created: unix_seconds(),
+        model: engine.id.clone(),
+        system_fingerprint: format!("powerinfer-{}-{}", env!("CARGO_PKG_VERSION"), engine.id),
+    }
 }
 
 /// Answers with server-sent events.
@@ -54,6 +57,12 @@ fn sse(
 
 fn event(data: &impl Serialize) -> Result<axum::response::sse::Event, axum::Error> {
     axum::response::sse::Event::default().json_data(data)
+}
+
+/// Spells tokens, where their log-probabilities are told.
+fn speller(engine: &Engine, tells_logprobs: bool) -> Option<Tokenizer> {
+    let tokenizer = engine.requests.model().tokenizer().ok();
+    tokenizer.filter(|_| tells_logprobs).cloned()
 }
 
 /// What a token prints; U+FFFD for parts of characters.

@@ -20,7 +20,7 @@ use crate::wire::model::{ModelCard, ModelList, ModelMeta};
 )]
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<ModelList>, ApiError> {
     let engine = app.loaded()?;
-    Ok(Json(ModelList { object: "list", data: vec![card(&engine)] }))
+    Ok(Json(ModelList { object: "list", data: vec![card(&app, &engine)] }))
 }
 
 /// Describes a model.
@@ -40,10 +40,10 @@ pub(crate) async fn show(
 ) -> Result<Json<ModelCard>, ApiError> {
     let engine = app.loaded()?;
     check_model(&engine, Some(&id))?;
-    Ok(Json(card(&engine)))
+    Ok(Json(card(&app, &engine)))
 }
 
-fn card(engine: &Engine) -> ModelCard {
+fn card(app: &App, engine: &Engine) -> ModelCard {
     let model = engine.requests.model();
     let info = model.info();
     ModelCard {
@@ -53,6 +53,7 @@ fn card(engine: &Engine) -> ModelCard {
         owned_by: "powerinfer",
         meta: ModelMeta {
             n_ctx: engine.requests.capacity(),
+            context_shift: app.options().context_shift,
             n_ctx_train: info.context_length,
             n_vocab: info.vocab_size,
             n_embd: info.dim,

@@ -226,7 +226,7 @@ pub(crate) fn lost() -> ApiError {
     ApiError::unavailable("engine_lost", "the engine was lost to an error; see the server's log")
 }
 
-fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 

@@ -30,8 +30,9 @@ class Meter {
     $("speed").textContent = facts.join(" · ");
     const told = this.usage?.total_tokens;
     if (told == null && this.promptTokens == null) return;
-    const used = told ?? this.promptTokens + this.pieces, size = model?.meta.n_ctx;
+    const size = model?.meta.n_ctx;
     if (!size) return;
+    const used = Math.min(told ?? this.promptTokens + this.pieces, size); // more were forgotten
     $("context-text").textContent = `context ${told == null ? "about " : ""}${used} of ${size}`;
     $("context-meter").value = used / size;
     $("context").hidden = false;

@@ -65,10 +65,10 @@ async function reply(turn) {
       }
       ended = choice?.finish_reason ?? ended;
     }
-    if (ended === "length") {
-      const isFull = meter.usage?.total_tokens >= model?.meta.n_ctx;
-      turn.note = isFull ? "Cut: the context is full" : "Cut: no more tokens were allowed";
-    }
+    const used = meter.usage?.total_tokens, { n_ctx: size, context_shift: shifts } = model?.meta ?? {};
+    const notes = shifts && used > size ? ["The context is full: its beginning was forgotten"] : [];
+    if (ended === "length") notes.push(!shifts && used >= size ? "Cut: the context is full" : "Cut: no more tokens were allowed");
+    turn.note = notes.join(" · ");
   } catch (error) {
     if (signal.aborted) turn.note = "Stopped";
     else if (error instanceof Refusal) turn.error = words(error);

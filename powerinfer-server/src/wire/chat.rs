@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::generation::generation_request;
 use super::tool::{Tool, ToolCallMessage, ToolChoice};
-use super::{Usage, UsageField};
+use super::{Head, Usage, UsageField};
 
 generation_request! {
     /// Asks for the next message of a conversation.
@@ -102,16 +102,11 @@ pub(crate) enum ContentPart {
 /// Replies to a conversation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatResponse {
-    /// Names this answer.
-    pub(crate) id: String,
+    /// What it begins with.
+    #[serde(flatten)]
+    pub(crate) head: Head,
     /// `chat.completion`.
     pub(crate) object: &'static str,
-    /// When it was made, in seconds of Unix.
-    pub(crate) created: u64,
-    /// The model that answered.
-    pub(crate) model: String,
-    /// Version of engine and model.
-    pub(crate) system_fingerprint: String,
     /// As many replies as were asked for.
     pub(crate) choices: Vec<ChatChoice>,
     /// What they took.
@@ -148,16 +143,11 @@ pub(crate) struct Reply {
 /// A piece of replies.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatChunk {
-    /// Names this answer.
-    pub(crate) id: String,
+    /// What it begins with.
+    #[serde(flatten)]
+    pub(crate) head: Head,
     /// `chat.completion.chunk`.
     pub(crate) object: &'static str,
-    /// When it was begun, in seconds of Unix.
-    pub(crate) created: u64,
-    /// The model that answers.
-    pub(crate) model: String,
-    /// Version of engine and model.
-    pub(crate) system_fingerprint: String,
     /// What is new; empty in the chunk with the usage.
     pub(crate) choices: Vec<ChatChunkChoice>,
     /// What the replies took; only in the last chunk, and only if it was asked for.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::generation::generation_request;
-use super::{Usage, UsageField};
+use super::{Head, Usage, UsageField};
 
 generation_request! {
     /// Asks for the continuation of prompts.
@@ -63,16 +63,11 @@ impl Prompt {
 /// Continuations of prompts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CompletionResponse {
-    /// Names this answer.
-    pub(crate) id: String,
+    /// What it begins with.
+    #[serde(flatten)]
+    pub(crate) head: Head,
     /// `text_completion`.
     pub(crate) object: &'static str,
-    /// When it was made, in seconds of Unix.
-    pub(crate) created: u64,
-    /// The model that answered.
-    pub(crate) model: String,
-    /// Version of engine and model.
-    pub(crate) system_fingerprint: String,
     /// `n` texts of the first prompt, then of the next; in a stream what is new of them.
     pub(crate) choices: Vec<CompletionChoice>,
     /// What they took; in a stream only in the last chunk, and only if it was asked for.

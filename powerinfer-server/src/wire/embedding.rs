@@ -17,7 +17,7 @@ pub(crate) struct EmbeddingRequest {
     /// How the vectors are written.
     pub(crate) encoding_format: Option<EncodingFormat>,
     /// Only the width of the model.
-    #[schema(value_type = Option<u32>)]
+    #[schema(value_type = Option<u32>, minimum = 1)]
     pub(crate) dimensions: Option<Value>,
     /// Who asks.
     pub(crate) user: Option<String>,

@@ -65,7 +65,7 @@ macro_rules! generation_request {
             #[schema(minimum = -2.0, maximum = 2.0)]
             pub(crate) presence_penalty: Option<f32>,
             /// Divides the logit of a token that was there.
-            #[schema(exclusive_minimum = 0.0)]
+            #[schema(minimum = 0.001, maximum = 1000.0)]
             pub(crate) repeat_penalty: Option<f32>,
             /// Tokens that the penalties look at.
             #[schema(minimum = 0)]
@@ -219,7 +219,7 @@ impl Common<'_> {
         set(&mut sampling.frequency_penalty, frequency);
         let presence = within("presence_penalty", self.presence_penalty, -2.0, 2.0)?;
         set(&mut sampling.presence_penalty, presence);
-        let repeat = within("repeat_penalty", self.repeat_penalty, f32::MIN_POSITIVE, 1000.0)?;
+        let repeat = within("repeat_penalty", self.repeat_penalty, 0.001, 1000.0)?;
         set(&mut sampling.repeat_penalty, repeat);
         sampling.top_k = self.top_k.unwrap_or(sampling.top_k);
         sampling.repeat_last_n = self.repeat_last_n.unwrap_or(sampling.repeat_last_n);

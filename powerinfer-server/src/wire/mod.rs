@@ -41,6 +41,19 @@ impl OneOrMany {
     }
 }
 
+/// What all parts of an answer begin with.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Head {
+    /// Names this answer.
+    pub(crate) id: String,
+    /// When it was begun, in seconds of Unix.
+    pub(crate) created: u64,
+    /// The model that answers.
+    pub(crate) model: String,
+    /// Version of engine and model: the same texts come only from the same.
+    pub(crate) system_fingerprint: String,
+}
+
 /// How many tokens a request had to do with.
 #[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 pub(crate) struct Usage {

@@ -33,6 +33,8 @@ pub(crate) struct ModelCard {
 pub(crate) struct ModelMeta {
     /// Tokens that a text can have, prompt and completion together.
     pub(crate) n_ctx: usize,
+    /// Whether a full context forgets its older half, so that texts go on.
+    pub(crate) context_shift: bool,
     /// Tokens that it was trained with.
     pub(crate) n_ctx_train: u32,
     /// Number of its tokens.

@@ -98,7 +98,7 @@ async fn forms_that_cannot_be_kept_are_refused() {
     let server = Running::new().await;
     for (body, status, param) in [
         (json!({"response_format": {"type": "xml"}}), 400, "response_format"),
-        (json!({"response_format": {"type": "json_schema"}}), 400, "json_schema"),
+        (json!({"response_format": {"type": "json_schema"}}), 400, "response_format"),
         (
             json!({"response_format": {"type": "json_object"}, "grammar": {"type": "regex", "value": "a"}}),
             400,

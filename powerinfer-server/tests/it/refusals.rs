@@ -57,7 +57,10 @@ async fn parameters_are_refused_by_their_names() {
         ("max_completion_tokens", json!(7), "max_tokens"),
         ("messages", json!([{"role": "king", "content": "x"}]), "messages[0].role"),
         ("messages", json!([{"role": "user"}]), "messages[0].content"),
-        ("messages", json!([{"role": "user", "content": "x", "mood": 1}]), "mood"),
+        ("messages", json!([{"role": "user", "content": "x", "mood": 1}]), "messages[0].mood"),
+        ("messages", json!([{"role": "user", "content": "x"}, {"content": "y"}]), "messages[1]"),
+        ("tools", json!([{"type": "function", "function": {}}]), "tools[0].function"),
+        ("response_format", json!({"type": "text", "mood": 1}), "response_format"),
     ] {
         let (status, error) = server.refusal(CHAT, &chat(field, value.clone())).await;
         assert_eq!((status, error["param"].as_str()), (400, Some(param)), "{error}");
@@ -75,6 +78,39 @@ async fn parameters_are_refused_by_their_names() {
     assert_eq!((status, error["param"].as_str()), (400, Some("best_of")));
     let (status, error) = server.refusal(COMPLETIONS, &json!({})).await;
     assert_eq!((status, error["param"].as_str()), (400, Some("prompt")));
+}
+
+#[tokio::test]
+async fn bounds_are_those_of_the_description() {
+    let server = Running::new().await;
+    let api = powerinfer_server::openapi();
+    let properties = |name: &str| api["components"]["schemas"][name]["properties"].clone();
+    let mut checked = 0;
+    for (path, name, body) in [
+        (CHAT, "ChatRequest", chat("logprobs", json!(true))),
+        (COMPLETIONS, "CompletionRequest", json!({"prompt": "Once", "max_tokens": 1})),
+    ] {
+        for (field, schema) in properties(name).as_object().unwrap() {
+            let is_whole =
+                schema["type"].as_array().is_some_and(|it| it.contains(&json!("integer")));
+            let number = |x: f64| if is_whole { json!(x as i64) } else { json!(x) };
+            for (bound, step) in [("minimum", -1.0), ("maximum", 1.0)] {
+                let Some(value) = schema[bound].as_f64() else { continue };
+                let mut body = body.clone();
+                if field == "max_completion_tokens" {
+                    body.as_object_mut().unwrap().remove("max_tokens"); // its older name
+                }
+                body[field] = number(value);
+                server.ask(path, &body).await;
+                body[field] = number(value + step);
+                let (status, error) = server.refusal(path, &body).await;
+                assert_eq!((status, &error["param"]), (400, &json!(field)), "{body}: {error}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 30, "{checked}");
+    assert_eq!(properties("EmbeddingRequest")["dimensions"]["minimum"], 1);
 }
 
 #[tokio::test]

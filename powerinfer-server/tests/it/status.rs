@@ -46,6 +46,7 @@ async fn models_tell_what_they_can() {
     let card = &list["data"][0];
     assert_eq!(card["id"], MODEL);
     assert_eq!(card["meta"]["n_ctx"], 256);
+    assert_eq!(card["meta"]["context_shift"], false);
     assert_eq!(card["meta"]["chat"], true);
     let one: Value = server.get("/v1/models/stories").await.json().await.unwrap();
     assert_eq!(&one, card);

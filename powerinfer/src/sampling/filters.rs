@@ -159,6 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_0_keeps_one() {
+        let filters: [fn(&mut Candidates); 3] = [
+            |candidates| top_p(candidates, 0.0),
+            |candidates| tail_free(candidates, 0.0, &mut Scratch::default()),
+            |candidates| typical(candidates, 0.0, &mut Scratch::default()),
+        ];
+        for filter in filters {
+            let mut candidates = of(&[0.4, 0.12, 0.12, 0.12, 0.12, 0.12]);
+            filter(&mut candidates);
+            assert_eq!(candidates.len(), 1, "{candidates:?}");
+        }
+    }
+
+    #[test]
     fn neutral_values_keep_everything() {
         let mut candidates = of(&[0.2, 0.5, 0.3]);
         let scratch = &mut Scratch::default();

@@ -27,12 +27,12 @@ impl Sampling {
     /// [`SamplingError::OutOfRange`] or [`SamplingError::DuplicateSampler`].
     pub fn validate_ranges(&self) -> Result<(), SamplingError> {
         let above_zero = |x: f32| x.is_finite() && x > 0.0;
-        let share = |x: f32| x > 0.0 && x <= 1.0;
+        let share = |x: f32| (0.0..=1.0).contains(&x);
         let openai = |x: f32| (-2.0..=2.0).contains(&x);
-        check("top_p", self.top_p, "above 0, at most 1", share)?;
-        check("min_p", self.min_p, "0 to 1", |x| (0.0..=1.0).contains(&x))?;
-        check("tfs_z", self.tfs_z, "above 0, at most 1", share)?;
-        check("typical_p", self.typical_p, "above 0, at most 1", share)?;
+        check("top_p", self.top_p, "0 to 1", share)?;
+        check("min_p", self.min_p, "0 to 1", share)?;
+        check("tfs_z", self.tfs_z, "0 to 1", share)?;
+        check("typical_p", self.typical_p, "0 to 1", share)?;
         check("temperature", self.temperature, "a finite number, 0 (greedy) or above", |x| {
             x.is_finite() && x >= 0.0
         })?;
@@ -96,13 +96,13 @@ mod tests {
     fn each_value_out_of_range_names_its_field() {
         let s = Sampling::default;
         let cases: [(Sampling, &str); 21] = [
-            (s().top_p(0.0), "top_p"),
+            (s().top_p(-0.1), "top_p"),
             (s().top_p(1.01), "top_p"),
             (s().min_p(-0.1), "min_p"),
             (s().min_p(1.5), "min_p"),
-            (s().tfs_z(0.0), "tfs_z"),
+            (s().tfs_z(-0.1), "tfs_z"),
             (s().tfs_z(2.0), "tfs_z"),
-            (s().typical_p(0.0), "typical_p"),
+            (s().typical_p(-0.1), "typical_p"),
             (s().typical_p(1.1), "typical_p"),
             (s().temperature(-0.5), "temperature"),
             (s().temperature(f32::INFINITY), "temperature"),
@@ -171,6 +171,6 @@ mod tests {
             "temperature: wanted a finite number, 0 (greedy) or above, found -1"
         );
         let error = Sampling::default().top_p(1.1).validate(10).unwrap_err();
-        assert_eq!(error.to_string(), "top_p: wanted above 0, at most 1, found 1.1");
+        assert_eq!(error.to_string(), "top_p: wanted 0 to 1, found 1.1");
     }
 }

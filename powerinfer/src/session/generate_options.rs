@@ -39,7 +39,9 @@ pub struct GenerateOptions {
     /// computed then.
     pub logprobs: Option<usize>,
     /// When the context is full, forgets the older half of it, but for the first token, and goes
-    /// on; off, the text ends there. What stays is computed again.
+    /// on; off, the text ends there. What stays is computed again. A prompt that is too long
+    /// loses its beginning in the same way, as if it had been made; off, or where the tokens of
+    /// the prompt are told, it is refused.
     pub context_shift: bool,
     /// Control tokens that are printed as the file spells them, such as `[TOOL_CALLS]`; all others
     /// print nothing. Names that are no control token of the model have no effect.

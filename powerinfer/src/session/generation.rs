@@ -73,7 +73,8 @@ impl Session {
     /// # Errors
     ///
     /// Before anything is computed: [`Error::ContextFull`] if the prompt leaves no room in
-    /// the context for another token, [`Error::EmptyPrompt`], [`Error::Tokenizer`], [`Error::Sampling`],
+    /// the context for another token and that is not
+    /// [shifted](GenerateOptions::context_shift), [`Error::EmptyPrompt`], [`Error::Tokenizer`], [`Error::Sampling`],
     /// [`Error::StopString`], `Error::Grammar`. Pieces can be [`Error::Timeout`], `Error::Grammar`
     /// where no token can follow, or what [`decode`](Self::decode) returns, but for a cancel and for
     /// the end of the context: they end the text with a [`FinishReason`].
@@ -254,6 +255,7 @@ impl Generation<'_> {
     fn measure(&self) -> Metrics {
         let counts = TokenCounts {
             prompt: self.run.prompt().len(),
+            forgotten: self.run.n_forgotten(),
             cached: self.cached,
             completion: self.run.completion().len(),
         };

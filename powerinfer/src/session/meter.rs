@@ -22,6 +22,9 @@ pub(super) struct Meter {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TokenCounts {
     pub(super) prompt: usize,
+    /// Of them: there was no room for these.
+    pub(super) forgotten: usize,
+    /// Of the others: in the cache.
     pub(super) cached: usize,
     pub(super) completion: usize,
 }
@@ -60,7 +63,7 @@ impl Meter {
         let moved = decoded.map(|d| (d.weight_bytes_read + d.kv_bytes_read) as f64);
         let on_device = decoded.filter(|decoded| decoded.device_bytes > 0);
         let timed = on_device.filter(|decoded| !decoded.device_time.is_zero());
-        let computed = counts.prompt.saturating_sub(counts.cached);
+        let computed = counts.prompt.saturating_sub(counts.forgotten + counts.cached);
         Metrics {
             prompt_tokens: counts.prompt as u64,
             cached_tokens: counts.cached as u64,
@@ -116,9 +119,9 @@ mod tests {
         meter.step(Duration::from_secs(2), true, &stats(8, 1_000));
         meter.step(Duration::from_secs(1), true, &stats(9, 3_000));
         meter.step(Duration::from_secs(1), false, &stats(10, 5_000));
-        let counts = TokenCounts { prompt: 10, cached: 2, completion: 3 };
+        let counts = TokenCounts { prompt: 11, forgotten: 1, cached: 2, completion: 3 };
         let metrics = meter.finish(counts, &stats(10, 5_000), &GpuState::Off);
-        assert_eq!(metrics.total_tokens, 13);
+        assert_eq!(metrics.total_tokens, 14);
         assert_eq!(metrics.prefill_tokens_per_second, Some(4.0));
         assert_eq!(metrics.decode_tokens_per_second, Some(1.0));
         assert_eq!(metrics.bytes_per_token, Some(2_000.0));
@@ -143,7 +146,7 @@ mod tests {
             let mut meter = Meter::new(Duration::ZERO);
             meter.step(ms(1), true, &on_gpu(1, Duration::ZERO));
             meter.step(ms(9), true, &on_gpu(2, device));
-            let counts = TokenCounts { prompt: 1, cached: 0, completion: 2 };
+            let counts = TokenCounts { prompt: 1, forgotten: 0, cached: 0, completion: 2 };
             meter.finish(counts, &on_gpu(2, device), &GpuState::Off)
         };
         let metrics = finish(ms(8));
@@ -161,7 +164,7 @@ mod tests {
     #[test]
     fn nothing_decoded_has_no_rates() {
         let meter = Meter::new(Duration::ZERO);
-        let counts = TokenCounts { prompt: 3, cached: 0, completion: 0 };
+        let counts = TokenCounts { prompt: 3, forgotten: 0, cached: 0, completion: 0 };
         let metrics = meter.finish(counts, &Stats::default(), &GpuState::Off);
         assert_eq!(metrics.decode_tokens_per_second, None);
         assert_eq!(metrics.time_to_first_token_seconds, None);

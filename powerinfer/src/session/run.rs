@@ -30,6 +30,8 @@ pub(super) struct Run {
     capacity: usize,
     tokens: Vec<Token>, // prompt, then completion
     n_prompt: usize,
+    /// Tokens of the prompt that there was no room for.
+    n_forgotten: usize,
     /// What the cache is to hold: all tokens, or those that were not dropped by a shift.
     window: Vec<Token>,
     /// How many most likely tokens are told with each token, if that is told at all.
@@ -58,7 +60,8 @@ struct ToldPrompt {
 
 impl Run {
     /// Starts a text that continues `prompt`, which is the text of `tokens`, in a context with
-    /// room for `capacity` tokens.
+    /// room for `capacity` tokens. Of a prompt that has none it keeps what a text would that came
+    /// so far, if the context may be shifted.
     pub(super) fn new(
         model: &Model,
         operation: Operation,
@@ -70,7 +73,18 @@ impl Run {
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
         }
-        let wanted = tokens.len() + usize::from(options.max_tokens != Some(0));
+        let n_new = usize::from(options.max_tokens != Some(0));
+        let mut window = tokens.clone();
+        // Tokens that were forgotten cannot be told.
+        let shifts = options.context_shift && !(options.echo && options.logprobs.is_some());
+        if shifts && window.len() + n_new > capacity {
+            window.clear();
+            for &token in &tokens {
+                window.push(token);
+                shift_full(&mut window, capacity);
+            }
+        }
+        let wanted = window.len() + n_new;
         if wanted > capacity {
             return Err(Error::ContextFull { tokens: wanted, capacity, source: None });
         }
@@ -105,7 +119,8 @@ impl Run {
             context_shift: options.context_shift,
             capacity,
             n_prompt: tokens.len(),
-            window: tokens.clone(),
+            n_forgotten: tokens.len() - window.len(),
+            window,
             tokens,
             logprobs: options.logprobs,
             told_prompt: None,
@@ -134,6 +149,11 @@ impl Run {
 
     pub(super) fn prompt(&self) -> &[Token] {
         &self.tokens[..self.n_prompt]
+    }
+
+    /// Tokens of the prompt that there was no room for.
+    pub(super) fn n_forgotten(&self) -> usize {
+        self.n_forgotten
     }
 
     pub(super) fn completion(&self) -> &[Token] {
@@ -224,12 +244,10 @@ impl Run {
             self.end(FinishReason::EndOfText);
         } else if self.has_all_tokens() {
             self.end(FinishReason::MaxTokens);
+        } else if self.context_shift {
+            shift_full(&mut self.window, self.capacity);
         } else if self.window.len() >= self.capacity {
-            if self.context_shift {
-                self.shift();
-            } else {
-                self.end(FinishReason::ContextFull);
-            }
+            self.end(FinishReason::ContextFull);
         }
         Ok(())
     }
@@ -243,12 +261,6 @@ impl Run {
         self.finish = Some(reason);
     }
 
-    /// Drops the older half of the window but for its first token, so that the text can go on.
-    fn shift(&mut self) {
-        let dropped = (self.window.len() - 1) / 2;
-        self.window.drain(1..=dropped);
-    }
-
     fn detail(&mut self, token: Token, offset: usize, logits: &[f32]) {
         let Some(n) = self.logprobs else { return };
         let (logprob, top) = self.sampler.probabilities(logits, n, token);
@@ -259,5 +271,14 @@ impl Run {
     fn has_all_tokens(&self) -> bool {
         let n = u32::try_from(self.completion().len()).unwrap_or(u32::MAX);
         self.max_tokens.is_some_and(|max| n >= max)
+    }
+}
+
+/// Drops the older half of a window that is full, but for its first token, so that the text can go
+/// on.
+fn shift_full(window: &mut Vec<Token>, capacity: usize) {
+    if window.len() >= capacity {
+        let dropped = (window.len() - 1) / 2;
+        window.drain(1..=dropped);
     }
 }

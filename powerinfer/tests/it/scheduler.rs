@@ -322,6 +322,30 @@ fn a_shifted_context_goes_on() {
 }
 
 #[test]
+fn a_prompt_that_is_too_long_is_shifted_as_if_it_had_been_made() {
+    let options = |n| greedy(n).ignore_end(true).context_shift(true);
+    let mut session = session(SessionOptions::default().context(64));
+    let generation = session.generate(PROMPT, options(150)).unwrap();
+    let prompt = generation.prompt_tokens().to_vec();
+    let made = generation.complete().unwrap();
+    let (before, wanted) = made.tokens.split_at(100);
+    let text = [&prompt, before].concat();
+    let rest = session.generate_tokens(&text, options(50)).unwrap().complete().unwrap();
+    assert_eq!(rest.tokens, wanted);
+    assert_eq!(rest.metrics.prompt_tokens, text.len() as u64);
+    let mut scheduler = scheduler(2, 64);
+    let asked = scheduler.requests().tokens(&text, options(50)).unwrap();
+    let asked = scheduler.submit(asked);
+    let mut replies = Replies::default();
+    replies.run(&mut scheduler);
+    assert_eq!(replies.0[&asked].finished().tokens, wanted);
+    for options in [greedy(1), options(1).echo(true).logprobs(0)] {
+        let error = session.generate_tokens(&text, options).map(drop).unwrap_err();
+        assert!(matches!(error, Error::ContextFull { .. }), "{error:?}");
+    }
+}
+
+#[test]
 fn a_prompt_that_starts_over_tells_its_tokens_once() {
     let long = "The cat sat by the red ball. ".repeat(6);
     let options = greedy(4).logprobs(1).echo(true);

@@ -30,14 +30,35 @@ impl Events {
         }
     }
 
-    /// Tells how far the load is: at its start, at its end, and now and then.
+    /// Tells how far a download is: at its start, at its end, and now and then.
+    #[cfg(feature = "hub")]
+    pub(in super::super) fn downloading(&self, event: &powerinfer::hub::PullEvent<'_>) {
+        use powerinfer::hub::PullEvent;
+        let (done, total) = match *event {
+            PullEvent::Downloading { bytes, .. } => (0, bytes),
+            PullEvent::Progress { done, total } if self.is_time(Some(done) == total) => {
+                (done, total)
+            }
+            _ => return,
+        };
+        self.tell(&json!({ "event": "downloading", "done": done, "total": total }));
+    }
+
+    /// Tells how far the load is, as often.
     pub(in super::super) fn loading(&self, progress: LoadProgress) {
-        let is_end = progress.done >= progress.total;
-        let mut last = self.last_progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_end || last.is_none_or(|last| last.elapsed() >= PERIOD) {
-            *last = Some(Instant::now());
+        if self.is_time(progress.done >= progress.total) {
             self.tell(&json!({ "event": "loading", "progress": share(progress) }));
         }
+    }
+
+    /// Whether progress is to be told again.
+    fn is_time(&self, is_end: bool) -> bool {
+        let mut last = self.last_progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = is_end || last.is_none_or(|last| last.elapsed() >= PERIOD);
+        if is_time {
+            *last = Some(Instant::now());
+        }
+        is_time
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 pub(super) mod detach;
+pub(super) mod ending;
 pub(super) mod events;
 pub(super) mod peer;
 #[cfg(unix)]

@@ -1,5 +1,7 @@
 //! `pull`, `list`, `show`, `rm`, and pulled models in the place of files.
 
+#[cfg(all(unix, feature = "server"))]
+mod serve;
 #[expect(dead_code, reason = "the tests of the library need more of it")]
 #[path = "../../../powerinfer/src/hub/tests/server.rs"]
 mod server;

@@ -9,16 +9,15 @@ use futures_util::stream;
 use powerinfer::{TokenDetail, Tokenizer};
 
 use super::super::generations::{Generations, Made, Meter, finish_reason};
-use super::super::{event, fingerprint, finite, printed, unix_seconds};
+use super::super::{event, finite, head, printed, speller};
 use super::tools::{CallFinder, Found, Toolbox};
 use crate::engine::{Engine, Told};
 use crate::error::ApiError;
-use crate::request_id::random_hex;
 use crate::wire::chat::{
     ChatChoice, ChatChunk, ChatChunkChoice, ChatLogprob, ChatLogprobs, ChatResponse, Delta, Reply,
     TopLogprob,
 };
-use crate::wire::{StreamOptions, UsageField};
+use crate::wire::{Head, StreamOptions, UsageField};
 
 /// Why a reply ended that asks for calls.
 const TOOL_CALLS: &str = "tool_calls";
@@ -28,12 +27,8 @@ type SseEvent = Result<sse::Event, axum::Error>;
 /// What all parts of an answer have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
-    id: String,
-    created: u64,
-    model: String,
-    fingerprint: String,
-    /// To spell the tokens whose log-probabilities are told.
-    tokenizer: Option<Tokenizer>,
+    head: Head,
+    speller: Option<Tokenizer>,
     tools: Option<Arc<Toolbox>>,
 }
 
@@ -49,31 +44,16 @@ struct Progress {
 
 impl Answer {
     pub(super) fn new(engine: &Engine, tells_logprobs: bool, tools: Option<Arc<Toolbox>>) -> Self {
-        let tokenizer = engine.requests.model().tokenizer().ok().cloned();
-        Self {
-            id: format!("chatcmpl-{}", random_hex()),
-            created: unix_seconds(),
-            model: engine.id.clone(),
-            fingerprint: fingerprint(engine),
-            tokenizer: tokenizer.filter(|_| tells_logprobs),
-            tools,
-        }
+        let speller = speller(engine, tells_logprobs);
+        Self { head: head(engine, "chatcmpl"), speller, tools }
     }
 
     pub(super) async fn whole(self, generations: Generations) -> Result<Response, ApiError> {
         let (texts, usage) = generations.collect().await?;
         let choices = texts.into_iter().enumerate();
         let choices = choices.map(|(index, made)| self.choice(index, made)).collect();
-        Ok(Json(ChatResponse {
-            choices,
-            object: "chat.completion",
-            usage,
-            id: self.id,
-            created: self.created,
-            model: self.model,
-            system_fingerprint: self.fingerprint,
-        })
-        .into_response())
+        let (head, object) = (self.head, "chat.completion");
+        Ok(Json(ChatResponse { head, object, choices, usage }).into_response())
     }
 
     fn choice(&self, index: usize, made: Made) -> ChatChoice {
@@ -122,23 +102,15 @@ impl Answer {
     }
 
     fn frame(&self, choices: Vec<ChatChunkChoice>, usage: UsageField) -> ChatChunk {
-        ChatChunk {
-            id: self.id.clone(),
-            object: "chat.completion.chunk",
-            created: self.created,
-            model: self.model.clone(),
-            system_fingerprint: self.fingerprint.clone(),
-            choices,
-            usage,
-        }
+        ChatChunk { head: self.head.clone(), object: "chat.completion.chunk", choices, usage }
     }
 
     fn logprobs(&self, tokens: &[TokenDetail]) -> Option<ChatLogprobs> {
-        let tokenizer = self.tokenizer.as_ref()?;
+        let speller = self.speller.as_ref()?;
         let spell = |token: u32, logprob: f64| TopLogprob {
-            token: printed(tokenizer, token),
+            token: printed(speller, token),
             logprob: finite(logprob),
-            bytes: tokenizer.token_bytes(token).unwrap_or_default().to_vec(),
+            bytes: speller.token_bytes(token).unwrap_or_default().to_vec(),
         };
         let content = tokens.iter().map(|detail| ChatLogprob {
             token: spell(detail.token, detail.logprob.unwrap_or(0.0)),

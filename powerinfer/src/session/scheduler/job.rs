@@ -198,12 +198,12 @@ impl Job {
     }
 
     fn measure(&self, session: &Session) -> crate::Metrics {
-        let completion = match &self.work {
-            Work::Text(run) => run.completion().len(),
-            Work::Embedding { .. } => 0,
+        let (completion, forgotten) = match &self.work {
+            Work::Text(run) => (run.completion().len(), run.n_forgotten()),
+            Work::Embedding { .. } => (0, 0),
         };
-        let counts =
-            TokenCounts { prompt: self.work.prompt().len(), cached: self.cached, completion };
+        let (prompt, cached) = (self.work.prompt().len(), self.cached);
+        let counts = TokenCounts { prompt, forgotten, cached, completion };
         self.meter.finish(counts, &session.stats(), &session.model.info().gpu)
     }
 }

@@ -50,8 +50,8 @@ fn a_server_that_does_not_end_in_time_is_told_of() {
     assert!(message.contains(&format!("process {pid} was told to end")), "{message}");
     assert!(message.contains("--drain-timeout"), "{message}");
     // It says that it stops once it has noticed.
-    let told = std::iter::repeat_with(|| host.status()).take(1000);
-    let status = told.skip_while(|status| status["state"] == "ready").next().unwrap();
+    let mut told = std::iter::repeat_with(|| host.status()).take(1000);
+    let status = told.find(|status| status["state"] != "ready").unwrap();
     assert_eq!((&status["state"], &status["pid"]), (&"stopping".into(), &pid));
     assert_eq!(status["model"], Value::Null, "it can no longer be asked");
     let again = host.run(&serve);
@@ -61,8 +61,8 @@ fn a_server_that_does_not_end_in_time_is_told_of() {
     drop(reader);
     assert!((0..1000).any(|_| code(&host.run(&["status"])) == 14));
     let log = host.log();
-    let exits = log.lines().filter(|line| line.contains(r#""event":"exit""#));
-    assert!(exits.last().unwrap().contains(r#""reason":"stopped""#), "{log}");
+    let mut exits = log.lines().filter(|line| line.contains(r#""event":"exit""#));
+    assert!(exits.next_back().unwrap().contains(r#""reason":"stopped""#), "{log}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ generation_request! {
         #[schema(min_items = 1)]
         messages: Vec<Message>,
         /// The same as `max_tokens`, which is its older name.
-        #[schema(minimum = 0)]
+        #[schema(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64)]
         max_completion_tokens: Option<u32>,
         /// Tells how likely each token was.
         logprobs: Option<bool>,

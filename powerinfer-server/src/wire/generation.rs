@@ -36,7 +36,7 @@ macro_rules! generation_request {
             /// Ends the text before any of these strings.
             pub(crate) stop: Option<$crate::wire::OneOrMany>,
             /// Tokens to generate at most.
-            #[schema(minimum = 0)]
+            #[schema(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64)]
             pub(crate) max_tokens: Option<u32>,
             /// Makes the draws repeatable.
             pub(crate) seed: Option<i64>,
@@ -47,7 +47,7 @@ macro_rules! generation_request {
             #[schema(minimum = 0.0, maximum = 1.0)]
             pub(crate) top_p: Option<f32>,
             /// Keeps this many tokens; 0 keeps all.
-            #[schema(minimum = 0)]
+            #[schema(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64)]
             pub(crate) top_k: Option<u32>,
             /// Keeps tokens at least this many times as likely as the best.
             #[schema(minimum = 0.0, maximum = 1.0)]
@@ -68,7 +68,7 @@ macro_rules! generation_request {
             #[schema(minimum = 0.001, maximum = 1000.0)]
             pub(crate) repeat_penalty: Option<f32>,
             /// Tokens that the penalties look at.
-            #[schema(minimum = 0)]
+            #[schema(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64)]
             pub(crate) repeat_last_n: Option<u32>,
             /// Is added to the logits of these tokens: ids as strings, -100 to 100.
             pub(crate) logit_bias: Option<std::collections::BTreeMap<String, f32>>,

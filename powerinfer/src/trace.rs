@@ -28,6 +28,30 @@ impl Operation {
     }
 }
 
+/// A span with what all have, and fields of its own.
+macro_rules! span {
+    ($name:literal, $operation:expr, $identity:expr, $($own:tt)+) => {{
+        let (operation, identity): (&str, &Identity) = ($operation, $identity);
+        tracing::info_span!(
+            $name,
+            otel.name = %format_args!("{operation} {}", identity.model),
+            otel.status_description = Empty,
+            "error.type" = Empty,
+            gen_ai.operation.name = operation,
+            gen_ai.provider.name = "powerinfer",
+            gen_ai.request.model = identity.model,
+            gen_ai.response.model = identity.model,
+            powerinfer.request_id = Empty,
+            powerinfer.model_version = identity.model_version,
+            powerinfer.checksum = identity.checksum,
+            powerinfer.policy_hash = identity.policy_hash,
+            powerinfer.engine_version = ENGINE_VERSION,
+            powerinfer.commit = commit(),
+            $($own)+
+        )
+    }};
+}
+
 /// Opens the span of a text, in the span that is entered on this thread.
 pub(crate) fn generation(
     operation: Operation,
@@ -36,15 +60,10 @@ pub(crate) fn generation(
     seed: u64,
     max_tokens: Option<u32>,
 ) -> Span {
-    let operation = operation.name();
-    tracing::info_span!(
+    span!(
         "generation",
-        otel.name = %format_args!("{operation} {}", identity.model),
-        otel.status_description = Empty,
-        "error.type" = Empty,
-        gen_ai.operation.name = operation,
-        gen_ai.provider.name = "powerinfer",
-        gen_ai.request.model = identity.model,
+        operation.name(),
+        identity,
         gen_ai.request.max_tokens = max_tokens.map(i64::from),
         gen_ai.request.seed = seed.cast_signed(),
         gen_ai.request.temperature = decimal(sampling.temperature),
@@ -52,18 +71,11 @@ pub(crate) fn generation(
         gen_ai.request.top_k = f64::from(sampling.top_k),
         gen_ai.request.frequency_penalty = decimal(sampling.frequency_penalty),
         gen_ai.request.presence_penalty = decimal(sampling.presence_penalty),
-        gen_ai.response.model = identity.model,
         gen_ai.response.finish_reasons = Empty,
         gen_ai.response.time_to_first_chunk = Empty,
         gen_ai.usage.input_tokens = Empty,
         gen_ai.usage.cache_read.input_tokens = Empty,
         gen_ai.usage.output_tokens = Empty,
-        powerinfer.request_id = Empty,
-        powerinfer.model_version = identity.model_version,
-        powerinfer.checksum = identity.checksum,
-        powerinfer.policy_hash = identity.policy_hash,
-        powerinfer.engine_version = ENGINE_VERSION,
-        powerinfer.commit = commit(),
         powerinfer.finish_reason = Empty,
         powerinfer.prefill_seconds = Empty,
         powerinfer.decode_seconds = Empty,
@@ -76,23 +88,12 @@ pub(crate) fn generation(
 
 /// Opens the span of an embedding of so many tokens, in the span that is entered on this thread.
 pub(crate) fn embedding(identity: &Identity, tokens: usize, dim: u32) -> Span {
-    tracing::info_span!(
+    span!(
         "embedding",
-        otel.name = %format_args!("embeddings {}", identity.model),
-        otel.status_description = Empty,
-        "error.type" = Empty,
-        gen_ai.operation.name = "embeddings",
-        gen_ai.provider.name = "powerinfer",
-        gen_ai.request.model = identity.model,
-        gen_ai.response.model = identity.model,
+        "embeddings",
+        identity,
         gen_ai.embeddings.dimension.count = i64::from(dim),
         gen_ai.usage.input_tokens = int(tokens as u64),
-        powerinfer.request_id = Empty,
-        powerinfer.model_version = identity.model_version,
-        powerinfer.checksum = identity.checksum,
-        powerinfer.policy_hash = identity.policy_hash,
-        powerinfer.engine_version = ENGINE_VERSION,
-        powerinfer.commit = commit(),
     )
 }
 

@@ -16,6 +16,11 @@ struct Tokens {
     int n;
 };
 
+// Room for the scores of one query, in whole pages.
+constexpr size_t score_stride(int n_ctx) noexcept {
+    return static_cast<size_t>((n_ctx + kPageTokens - 1) / kPageTokens) * kPageTokens;
+}
+
 // Fills scratch.rotation for the positions of a step; the same for every layer.
 void prepare_rotation(Compute& compute, const Tokens& tokens);
 

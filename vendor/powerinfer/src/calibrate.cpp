@@ -298,7 +298,7 @@ std::vector<LayerPlan> probe(const Model& model, ThreadPool& pool) {
     const Config& config = model.config();
     const int n = std::min(kProbeTokens, config.context_length);
     Workshop shop(model, pool, n);
-    KvCache cache(DType::f16, config.n_layers, config.kv_dim, n, 1);
+    KvCache cache(DType::f16, config.n_layers, config.n_kv_heads, config.head_dim, n, 1);
     cache.append(0, n);
     int32_t ids[kProbeTokens];
     int32_t positions[kProbeTokens];

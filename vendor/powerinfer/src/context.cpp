@@ -175,7 +175,8 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
       cache_(
           checked_kv_type(options.kv_type),
           model_->config().n_layers,
-          model_->config().kv_dim,
+          model_->config().n_kv_heads,
+          model_->config().head_dim,
           context_size(*model_, options),
           checked("n_sequences", options.n_sequences, kMaxSequences),
           device_ == nullptr ? 0 : device_->n_layers()

@@ -1,6 +1,7 @@
 #include "kv_cache.h"
 
 #include "error.h"
+#include "quantize.h"
 
 #include <algorithm>
 #include <cstring>
@@ -13,6 +14,22 @@ int pages_for(int n_tokens) noexcept {
     return (n_tokens + kPageTokens - 1) / kPageTokens;
 }
 
+constexpr int kConverted = 64; // elements of a key at a time
+
+// Elements 0.. of a key become column `position` of the page at `page`.
+template <typename T>
+void store_key(std::byte* page, int position, DType type, const float* key, int head_dim) {
+    T converted[kConverted];
+    auto* column = reinterpret_cast<T*>(page) + position;
+    for (int begin = 0; begin < head_dim; begin += kConverted) {
+        const int n = std::min(kConverted, head_dim - begin);
+        quantize_row(type, reinterpret_cast<std::byte*>(converted), key + begin, n);
+        for (int i = 0; i < n; ++i, column += kPageTokens) {
+            *column = converted[i];
+        }
+    }
+}
+
 } // namespace
 
 int KvCache::n_pages(int n_ctx, int n_sequences) noexcept {
@@ -21,12 +38,15 @@ int KvCache::n_pages(int n_ctx, int n_sequences) noexcept {
 
 uint64_t KvCache::layer_bytes(DType type, int kv_dim, int n_ctx, int n_sequences) noexcept {
     const auto pages = static_cast<uint64_t>(n_pages(n_ctx, n_sequences));
-    return 2 * pages * kPageTokens * powerinfer::row_bytes(type, kv_dim);
+    return 2 * pages * kPageTokens * row_bytes(type, kv_dim);
 }
 
-KvCache::KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequences, int first_layer)
+KvCache::KvCache(
+    DType type, int n_layers, int n_heads, int head_dim, int n_ctx, int n_sequences, int first_layer
+)
     : type_(type), first_layer_(first_layer), n_layers_(n_layers - first_layer), n_ctx_(n_ctx),
-      row_bytes_(powerinfer::row_bytes(type, kv_dim)), page_bytes_(row_bytes_ * kPageTokens),
+      head_dim_(head_dim), head_bytes_(kPageTokens * row_bytes(type, head_dim)),
+      page_bytes_(static_cast<size_t>(n_heads) * head_bytes_),
       sequences_(static_cast<size_t>(n_sequences)) {
     const auto n_pages = static_cast<size_t>(KvCache::n_pages(n_ctx, n_sequences));
     layer_bytes_ = n_pages * page_bytes_;
@@ -43,11 +63,31 @@ KvCache::KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequence
     }
 }
 
-size_t KvCache::offset(int layer, int sequence, int position) const noexcept {
-    const int32_t page = at(sequence).pages[static_cast<size_t>(position / kPageTokens)];
+size_t KvCache::offset(int layer, int head) const noexcept {
     return static_cast<size_t>(layer - first_layer_) * layer_bytes_ +
-           static_cast<size_t>(page) * page_bytes_ +
-           static_cast<size_t>(position % kPageTokens) * row_bytes_;
+           static_cast<size_t>(head) * head_bytes_;
+}
+
+void KvCache::store(
+    int layer, int sequence, int position, int head, const float* key, const float* value
+) {
+    const int32_t page = at(sequence).pages[static_cast<size_t>(position / kPageTokens)];
+    const size_t from = offset(layer, head) + static_cast<size_t>(page) * page_bytes_;
+    const int in_page = position % kPageTokens;
+    if (type_ == DType::f16) {
+        store_key<uint16_t>(keys_.data() + from, in_page, type_, key, head_dim_);
+    } else {
+        store_key<uint32_t>(keys_.data() + from, in_page, type_, key, head_dim_);
+    }
+    const size_t row = static_cast<size_t>(in_page) * row_bytes(type_, head_dim_);
+    quantize_row(type_, values_.data() + from + row, value, head_dim_);
+}
+
+HeadPages KvCache::head(int layer, int sequence, int head) const noexcept {
+    const size_t from = offset(layer, head);
+    return {
+        type_, keys_.data() + from, values_.data() + from, page_bytes_, at(sequence).pages.data()
+    };
 }
 
 int32_t KvCache::take_page() {

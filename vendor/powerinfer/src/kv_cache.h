@@ -3,23 +3,29 @@
 #pragma once
 
 #include "buffer.h"
-#include "dtype.h"
+#include "kv_page.h"
 
 #include <cstdint>
 #include <vector>
 
 namespace powerinfer {
 
-inline constexpr int kPageTokens = 32;
-
 // Bookkeeping is done before anything is computed: reserve() makes room for a whole batch or throws
-// and changes nothing; the rows themselves are written by forward.
+// and changes nothing; keys and values are stored by forward.
 class KvCache {
 public:
     // Room for n_ctx tokens in whole pages, and for the unfilled last page of every further
-    // sequence. Rows of the layers before `first_layer` are a device's: it is told which pages it
-    // has to copy.
-    KvCache(DType type, int n_layers, int kv_dim, int n_ctx, int n_sequences, int first_layer = 0);
+    // sequence. The layers before `first_layer` are a device's: it is told which pages it has to
+    // copy.
+    KvCache(
+        DType type,
+        int n_layers,
+        int n_heads,
+        int head_dim,
+        int n_ctx,
+        int n_sequences,
+        int first_layer = 0
+    );
 
     // Of all sequences together.
     static int n_pages(int n_ctx, int n_sequences) noexcept;
@@ -32,7 +38,8 @@ public:
     int free_tokens() const noexcept { return static_cast<int>(free_.size()) * kPageTokens; }
     uint64_t n_bytes() const noexcept { return keys_.n_bytes() + values_.n_bytes(); }
     DType type() const noexcept { return type_; }
-    size_t row_bytes() const noexcept { return row_bytes_; } // kv_dim elements
+    // Of the keys, or of the values, of one token in one layer.
+    size_t token_bytes() const noexcept { return page_bytes_ / kPageTokens; }
 
     // Appends n tokens to a sequence: pages are taken and shared ones copied. Throws
     // Error(context_full) and leaves the sequence as it was.
@@ -50,13 +57,11 @@ public:
     const std::vector<PageCopy>& page_copies() const noexcept { return page_copies_; }
     void clear_page_copies() noexcept { page_copies_.clear(); }
 
-    // Row (kv_dim elements) of a position. Rows of the positions of one page follow each other.
-    std::byte* key(int layer, int sequence, int position) noexcept {
-        return keys_.data() + offset(layer, sequence, position);
-    }
-    std::byte* value(int layer, int sequence, int position) noexcept {
-        return values_.data() + offset(layer, sequence, position);
-    }
+    // Stores key and value (head_dim each) of one head at a position that has been appended.
+    void store(
+        int layer, int sequence, int position, int head, const float* key, const float* value
+    );
+    HeadPages head(int layer, int sequence, int head) const noexcept;
 
 private:
     struct Sequence {
@@ -67,7 +72,7 @@ private:
     const Sequence& at(int sequence) const noexcept {
         return sequences_[static_cast<size_t>(sequence)];
     }
-    size_t offset(int layer, int sequence, int position) const noexcept;
+    size_t offset(int layer, int head) const noexcept; // in page 0
     int32_t take_page();
     void release_page(int32_t page);
     void make_private(int32_t& page);
@@ -76,10 +81,11 @@ private:
     int first_layer_;
     int n_layers_; // from first_layer_ on
     int n_ctx_;
-    size_t row_bytes_;
+    int head_dim_;
+    size_t head_bytes_;               // of one head in a page
     size_t page_bytes_;               // of one layer
     size_t layer_bytes_;              // all pages of one layer
-    Buffer keys_;                     // (n_layers, n_pages, kPageTokens, kv_dim)
+    Buffer keys_;                     // (n_layers, n_pages, n_heads), see kv_page.h
     Buffer values_;                   // likewise
     std::vector<int32_t> references_; // (n_pages,) sequences that hold the page
     std::vector<int32_t> free_;       // unused pages, the next one last

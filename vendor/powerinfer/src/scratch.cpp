@@ -1,5 +1,7 @@
 #include "scratch.h"
 
+#include "attention.h"
+
 #include <algorithm>
 
 namespace powerinfer {
@@ -32,8 +34,7 @@ Scratch::Scratch(
     attn_delta = Array<float>(tokens * dim);
     rotation = Array<float>(tokens * static_cast<size_t>(config.head_dim));
     attn_scores = Array<float>(
-        static_cast<size_t>(n_threads) * static_cast<size_t>(config.group()) *
-        static_cast<size_t>(n_ctx)
+        static_cast<size_t>(n_threads) * static_cast<size_t>(config.group()) * score_stride(n_ctx)
     );
 
     rank = Array<float>(tokens * max_rank);

@@ -54,7 +54,7 @@ struct Scratch {
     Array<float> attended;    // (T, dim)
     Array<float> attn_delta;  // (T, dim)
     Array<float> rotation;    // (T, head_dim) cosines, then sines of the token's position
-    Array<float> attn_scores; // (n_threads, group, n_ctx)
+    Array<float> attn_scores; // (n_threads, group, n_ctx in whole pages)
 
     // Feed-forward.
     Array<float> rank;         // (T, rank) hidden layer of the predictor

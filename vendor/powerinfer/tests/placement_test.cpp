@@ -385,7 +385,8 @@ void sizes_add_up_to_the_model() {
             CHECK_MSG(weights == model.weight_bytes(), "%s", family);
             const uint64_t biases = is_tied ? uint64_t{2 * 96 * 4} : 0;
             CHECK_EQ(neurons, model.ffn_bytes() + biases);
-            const KvCache cache(DType::f32, 2, model.config().kv_dim, 50, 3);
+            const Config& config = model.config();
+            const KvCache cache(DType::f32, 2, config.n_kv_heads, config.head_dim, 50, 3);
             CHECK_EQ(sizes.layers[0].kv_cache + sizes.layers[1].kv_cache, cache.n_bytes());
             CHECK(sizes.has_neuron_rows == is_sparse);
             check_plan(sizes, place(sizes, {.vram_budget = sizes.reserve + 40'000}));

@@ -16,6 +16,7 @@
 
 #include "../columns.h"
 #include "../dtype.h"
+#include "../kv_page.h"
 
 #include <array>
 #include <cstddef>
@@ -82,6 +83,16 @@ struct Columns {
     const int32_t* ends; // (n_blocks,) how many of them are in block b or before
 };
 
+// Queries that attend to the first n_positions of one head.
+struct Queries {
+    const float* vectors; // (n, head_dim)
+    int n;
+    int head_dim;
+    int n_positions;     // at least 1
+    float* scores;       // (n, score_stride) to work in
+    size_t score_stride; // n_positions in whole pages, or more
+};
+
 inline constexpr int kNWeightTypes = 9;
 
 struct Ops {
@@ -101,6 +112,9 @@ struct Ops {
     // In place, maximum subtracted; n >= 1. Entries of -inf become exactly 0; a NaN, +inf or
     // nothing but -inf makes all entries NaN.
     void (*softmax)(float* x, int n);
+    // out (n, head_dim) = softmax(vectors . keys / sqrt(head_dim)) . values. Each result depends on
+    // its own query only.
+    void (*attend)(float* out, const HeadPages& head, const Queries& queries);
     // x[i] = x[i] / (1 + exp(-x[i])), in place.
     void (*silu)(float* x, int n);
 

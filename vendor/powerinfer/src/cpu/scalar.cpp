@@ -247,6 +247,45 @@ void softmax(float* x, int n) {
     }
 }
 
+template <typename W>
+void attend_as(float* out, const HeadPages& head, const Queries& queries) {
+    const auto at = [&](const std::byte* page_0, int position) {
+        const auto page = static_cast<size_t>(head.pages[position / kPageTokens]);
+        return reinterpret_cast<const uint8_t*>(page_0) + page * head.page_bytes;
+    };
+    const int dim = queries.head_dim;
+    for (size_t i = 0; i < static_cast<size_t>(queries.n); ++i) {
+        const float* query = queries.vectors + i * static_cast<size_t>(dim);
+        float* scores = queries.scores + i * queries.score_stride;
+        for (int p = 0; p < queries.n_positions; ++p) {
+            const uint8_t* keys = at(head.keys, p);
+            double sum = 0;
+            for (int d = 0; d < dim; ++d) {
+                const float key = W::get(keys, d * kPageTokens + p % kPageTokens);
+                sum += static_cast<double>(key) * static_cast<double>(query[d]);
+            }
+            scores[p] = static_cast<float>(sum / std::sqrt(static_cast<double>(dim)));
+        }
+        softmax(scores, queries.n_positions);
+        for (int d = 0; d < dim; ++d) {
+            double sum = 0;
+            for (int p = 0; p < queries.n_positions; ++p) {
+                const float value = W::get(at(head.values, p), p % kPageTokens * dim + d);
+                sum += static_cast<double>(value) * static_cast<double>(scores[p]);
+            }
+            out[i * static_cast<size_t>(dim) + static_cast<size_t>(d)] = static_cast<float>(sum);
+        }
+    }
+}
+
+void attend(float* out, const HeadPages& head, const Queries& queries) {
+    if (head.type == DType::f16) {
+        attend_as<ScalarF16>(out, head, queries);
+    } else {
+        attend_as<ScalarF32>(out, head, queries);
+    }
+}
+
 void silu(float* x, int n) {
     for (int j = 0; j < n; ++j) {
         const auto value = static_cast<double>(x[j]);
@@ -298,6 +337,7 @@ constexpr Ops kTable = {
     rms_norm,
     layer_norm,
     softmax,
+    attend,
     silu,
     dot_columns,
     select,

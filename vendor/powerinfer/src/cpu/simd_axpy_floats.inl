@@ -1,6 +1,5 @@
-// Sums of scaled rows of floats for several tokens: the values of the attention, whose query heads
-// share them, and down projections. A piece of acc stays in registers while rows pass by; every
-// element still gets one fused multiply-add per row, in row order.
+// Sums of scaled rows of floats for several tokens. A piece of acc stays in registers while rows
+// pass by; every element still gets one fused multiply-add per row, in row order.
 #pragma once
 
 #include "simd_axpy.inl"

@@ -1,6 +1,7 @@
 // The table of the instruction set whose file includes this.
 #pragma once
 
+#include "simd_attend.inl"
 #include "simd_axpy.inl"
 #include "simd_axpy_floats.inl"
 #include "simd_columns.inl"
@@ -33,6 +34,7 @@ constexpr Ops kTable = {
     rms_norm,
     layer_norm,
     softmax,
+    attend,
     silu,
     dot_columns,
     select,

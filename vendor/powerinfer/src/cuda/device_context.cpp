@@ -222,7 +222,7 @@ void CudaContext::begin_step(Compute& compute, KvCache& cache, const Tokens& tok
     }
     for (int t = 0; t < tokens.n; ++t) {
         const auto n_rows = 2 * static_cast<uint64_t>(tokens.positions[t] + 1);
-        compute.stats.kv_bytes_read += n_rows * cache.row_bytes() * layers_.size();
+        compute.stats.kv_bytes_read += n_rows * cache.token_bytes() * layers_.size();
     }
     clock_.begin();
     clock_.start_device(stream_);

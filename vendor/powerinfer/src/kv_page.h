@@ -1,0 +1,25 @@
+// How keys and values lie in a page of the attention's cache: head by head, so that one head is
+// read as one piece. Keys of a head are stored by dimension, (head_dim, kPageTokens), so that the
+// scores of a page are sums of its rows and need no sums across lanes; values by position,
+// (kPageTokens, head_dim).
+#pragma once
+
+#include "dtype.h"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace powerinfer {
+
+inline constexpr int kPageTokens = 32;
+
+// One head of a sequence.
+struct HeadPages {
+    DType type;              // f16 or f32
+    const std::byte* keys;   // of this head in page 0
+    const std::byte* values; // likewise
+    size_t page_bytes;       // from one page to the next
+    const int32_t* pages;    // numbers of the pages of the sequence
+};
+
+} // namespace powerinfer

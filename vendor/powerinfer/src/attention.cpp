@@ -53,34 +53,38 @@ void rotate_and_store(Compute& compute, KvCache& cache, int index, const Tokens&
     );
 }
 
-// Queries that share a head of keys and values are one item, or several where threads would have
-// none.
+// Head by head, so that what one run of tokens read is still near for the next. Query heads that
+// share a head of keys and values are one item, or several where threads would have none.
 void attend_heads(Compute& compute, const KvCache& cache, int index, const Tokens& tokens) {
     Scratch& scratch = compute.scratch;
     const Config& config = compute.model.config();
     const int group = config.group();
-    const int n_groups = tokens.n * config.n_kv_heads;
-    const int n_parts = std::clamp(compute.pool.n_threads() / n_groups, 1, group);
-    const size_t stride = score_stride(cache.n_ctx());
-    compute.pool.parallel_for(n_groups * n_parts, 1, [&](int64_t begin, int64_t end, int worker) {
-        const size_t room = static_cast<size_t>(group) * stride;
+    const int n_runs = scratch.n_runs;
+    const int n_items = n_runs * config.n_kv_heads;
+    const int n_parts = std::clamp(compute.pool.n_threads() / n_items, 1, group);
+    const size_t dim = static_cast<size_t>(config.dim);
+    compute.pool.parallel_for(n_items * n_parts, 1, [&](int64_t begin, int64_t end, int worker) {
+        const size_t room = n_scores(group, cache.n_ctx());
         float* scores = scratch.attn_scores.data() + static_cast<size_t>(worker) * room;
         for (int item = static_cast<int>(begin); item < end; ++item) {
             const int part = item % n_parts;
-            const int head = item / n_parts % config.n_kv_heads;
-            const int t = item / n_parts / config.n_kv_heads;
+            const int32_t* run = scratch.runs.data() + item / n_parts % n_runs;
+            const int head = item / n_parts / n_runs;
             const int first = group * part / n_parts;
             const int last = group * (part + 1) / n_parts;
             const int column = (head * group + first) * config.head_dim;
+            const int t = run[0];
             compute.ops.attend(
                 scratch.attended.row(t, config.dim) + column,
                 cache.head(index, tokens.sequences[t], head),
-                {scratch.q.row(t, config.dim) + column,
-                 last - first,
-                 config.head_dim,
-                 tokens.positions[t] + 1,
-                 scores,
-                 stride}
+                {.vectors = scratch.q.row(t, config.dim) + column,
+                 .token_stride = dim,
+                 .n_tokens = run[1] - t,
+                 .n_heads = last - first,
+                 .head_dim = config.head_dim,
+                 .n_positions = tokens.positions[t] + 1,
+                 .scores = scores,
+                 .score_stride = score_stride(cache.n_ctx())}
             );
         }
     });
@@ -90,10 +94,25 @@ void attend_heads(Compute& compute, const KvCache& cache, int index, const Token
     }
 }
 
+void find_runs(Scratch& scratch, int group, const Tokens& tokens) {
+    const int longest = std::max(1, kSharedQueries / group);
+    int n = 0;
+    for (int t = 0; t < tokens.n; ++t) {
+        const bool follows = t > 0 && tokens.sequences[t] == tokens.sequences[t - 1] &&
+                             tokens.positions[t] == tokens.positions[t - 1] + 1;
+        if (!follows || t - scratch.runs.data()[n - 1] == longest) {
+            scratch.runs.data()[n++] = t;
+        }
+    }
+    scratch.runs.data()[n] = tokens.n;
+    scratch.n_runs = n;
+}
+
 } // namespace
 
-void prepare_rotation(Compute& compute, const Tokens& tokens) {
+void prepare_attention(Compute& compute, const Tokens& tokens) {
     const Config& config = compute.model.config();
+    find_runs(compute.scratch, config.group(), tokens);
     if (config.family->rope == Rope::none) {
         return;
     }

@@ -16,13 +16,21 @@ struct Tokens {
     int n;
 };
 
-// Room for the scores of one query, in whole pages.
+// Consecutive tokens of a sequence attend together where a token alone has fewer queries to a head
+// than this: so many share what is read of the cache.
+inline constexpr int kSharedQueries = 4;
+
+// Room for the scores of one thread, of each query in whole pages.
 constexpr size_t score_stride(int n_ctx) noexcept {
     return static_cast<size_t>((n_ctx + kPageTokens - 1) / kPageTokens) * kPageTokens;
 }
+constexpr size_t n_scores(int group, int n_ctx) noexcept {
+    return static_cast<size_t>(group < kSharedQueries ? kSharedQueries : group) *
+           score_stride(n_ctx);
+}
 
-// Fills scratch.rotation for the positions of a step; the same for every layer.
-void prepare_rotation(Compute& compute, const Tokens& tokens);
+// Fills scratch.rotation and scratch.runs for the tokens of a step; the same for every layer.
+void prepare_attention(Compute& compute, const Tokens& tokens);
 
 // scratch.attn_delta = attention of layer `index` over `input` (n, dim). Stores the tokens' keys
 // and values in the cache, where their positions have been reserved.

@@ -81,7 +81,7 @@ void embed(Compute& compute, const Tokens& tokens) {
         }
     });
     compute.stats.weight_bytes_read += static_cast<uint64_t>(tokens.n) * embd.n_row_bytes();
-    prepare_rotation(compute, tokens);
+    prepare_attention(compute, tokens);
     watch.lap(compute.stats.embed_ns);
 }
 

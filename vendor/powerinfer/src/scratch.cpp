@@ -33,9 +33,8 @@ Scratch::Scratch(
     attended = Array<float>(tokens * dim);
     attn_delta = Array<float>(tokens * dim);
     rotation = Array<float>(tokens * static_cast<size_t>(config.head_dim));
-    attn_scores = Array<float>(
-        static_cast<size_t>(n_threads) * static_cast<size_t>(config.group()) * score_stride(n_ctx)
-    );
+    runs = Array<int32_t>(tokens + 1);
+    attn_scores = Array<float>(static_cast<size_t>(n_threads) * n_scores(config.group(), n_ctx));
 
     rank = Array<float>(tokens * max_rank);
     units = Array<int32_t>(max_rank);
@@ -59,11 +58,11 @@ Scratch::Scratch(
 uint64_t Scratch::n_bytes() const noexcept {
     return x.n_bytes() + normed.n_bytes() + delta.n_bytes() + packed.n_bytes() +
            attn_normed.n_bytes() + q.n_bytes() + k.n_bytes() + v.n_bytes() + attended.n_bytes() +
-           attn_delta.n_bytes() + rotation.n_bytes() + attn_scores.n_bytes() + rank.n_bytes() +
-           units.n_bytes() + unit_ends.n_bytes() + n_selected.n_bytes() + neurons.n_bytes() +
-           first.n_bytes() + second.n_bytes() + candidates.n_bytes() + survivors.n_bytes() +
-           flags.n_bytes() + listed.n_bytes() + list_lengths.n_bytes() + audit.n_bytes() +
-           audit_up.n_bytes();
+           attn_delta.n_bytes() + rotation.n_bytes() + runs.n_bytes() + attn_scores.n_bytes() +
+           rank.n_bytes() + units.n_bytes() + unit_ends.n_bytes() + n_selected.n_bytes() +
+           neurons.n_bytes() + first.n_bytes() + second.n_bytes() + candidates.n_bytes() +
+           survivors.n_bytes() + flags.n_bytes() + listed.n_bytes() + list_lengths.n_bytes() +
+           audit.n_bytes() + audit_up.n_bytes();
 }
 
 } // namespace powerinfer

@@ -54,7 +54,9 @@ struct Scratch {
     Array<float> attended;    // (T, dim)
     Array<float> attn_delta;  // (T, dim)
     Array<float> rotation;    // (T, head_dim) cosines, then sines of the token's position
-    Array<float> attn_scores; // (n_threads, group, n_ctx in whole pages)
+    Array<int32_t> runs;      // tokens that attend together: (n + 1,) the first one of each run
+    int n_runs = 0;
+    Array<float> attn_scores; // (n_threads, n_scores)
 
     // Feed-forward.
     Array<float> rank;         // (T, rank) hidden layer of the predictor

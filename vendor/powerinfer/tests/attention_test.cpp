@@ -72,27 +72,67 @@ private:
     std::vector<double> values_;
 };
 
+// Query heads of tokens, the last of which attends to all positions; between two tokens is a gap,
+// as for the heads of others.
+struct Asked {
+    int n_tokens;
+    int n_heads;
+    std::vector<float> vectors;
+
+    static constexpr size_t kGap = 3;
+    static size_t stride(const Case& of, int n_heads) {
+        return static_cast<size_t>(n_heads * of.head_dim) + kGap;
+    }
+    static Asked random(const Case& of, int n_tokens, int n_heads, Random& random) {
+        const size_t n = static_cast<size_t>(n_tokens) * stride(of, n_heads);
+        return {n_tokens, n_heads, random.normals(n)};
+    }
+    int positions(const Case& of, int t) const { return of.n_positions - (n_tokens - 1 - t); }
+    size_t at(const Case& of, int t, int h) const {
+        return static_cast<size_t>(t) * stride(of, n_heads) + static_cast<size_t>(h * of.head_dim);
+    }
+    std::span<const float> vector(const Case& of, int t, int h) const {
+        return std::span(vectors).subspan(at(of, t, h), static_cast<size_t>(of.head_dim));
+    }
+    Asked alone(const Case& of, int t, int h) const {
+        const auto query = vector(of, t, h);
+        return {1, 1, {query.begin(), query.end()}};
+    }
+};
+
 std::vector<float> attend(
-    const Ops& ops, const Stored& stored, const Case& of, int head, std::span<const float> queries
+    const Ops& ops,
+    const Stored& stored,
+    const Case& of,
+    int head,
+    const Asked& asked,
+    int n_positions
 ) {
-    const int n = static_cast<int>(queries.size()) / of.head_dim;
-    const size_t pages = static_cast<size_t>((of.n_positions + kPageTokens - 1) / kPageTokens);
-    const size_t stride = pages * kPageTokens;
-    std::vector<float> scores(static_cast<size_t>(n) * stride, std::nanf(""));
-    std::vector<float> out(queries.size(), std::nanf(""));
+    const int last = n_positions + asked.n_tokens - 1;
+    const size_t stride = static_cast<size_t>((last + kPageTokens - 1) / kPageTokens) * kPageTokens;
+    const auto n = static_cast<size_t>(asked.n_tokens * asked.n_heads);
+    std::vector<float> scores(n * stride, std::nanf(""));
+    std::vector<float> out(asked.vectors.size(), 7.0f);
     ops.attend(
         out.data(),
         stored.cache().head(kLayer, kSequence, head),
-        {queries.data(), n, of.head_dim, of.n_positions, scores.data(), stride}
+        {.vectors = asked.vectors.data(),
+         .token_stride = Asked::stride(of, asked.n_heads),
+         .n_tokens = asked.n_tokens,
+         .n_heads = asked.n_heads,
+         .head_dim = of.head_dim,
+         .n_positions = n_positions,
+         .scores = scores.data(),
+         .score_stride = stride}
     );
     return out;
 }
 
 std::vector<double> expected(
-    const Stored& stored, const Case& of, int head, std::span<const float> query
+    const Stored& stored, const Case& of, int head, std::span<const float> query, int n_positions
 ) {
     std::vector<double> scores;
-    for (int p = 0; p < of.n_positions; ++p) {
+    for (int p = 0; p < n_positions; ++p) {
         double sum = 0;
         for (int d = 0; d < of.head_dim; ++d) {
             const auto element = static_cast<double>(query[static_cast<size_t>(d)]);
@@ -103,7 +143,7 @@ std::vector<double> expected(
     const double max = *std::max_element(scores.begin(), scores.end());
     double total = 0;
     std::vector<double> out(static_cast<size_t>(of.head_dim));
-    for (int p = 0; p < of.n_positions; ++p) {
+    for (int p = 0; p < n_positions; ++p) {
         const double weight = std::exp(scores[static_cast<size_t>(p)] - max);
         total += weight;
         for (int d = 0; d < of.head_dim; ++d) {
@@ -116,32 +156,40 @@ std::vector<double> expected(
     return out;
 }
 
-void check_case(const Case& of, int n_queries, Random& random) {
+void check_case(const Case& of, int n_tokens, int n_heads, Random& random) {
     const Stored stored(of, random);
-    const auto dim = static_cast<size_t>(of.head_dim);
     for (int head = 0; head < of.n_heads; ++head) {
-        const auto queries = random.normals(static_cast<size_t>(n_queries) * dim);
+        const Asked asked = Asked::random(of, n_tokens, n_heads, random);
         for (const Ops* ops : tables()) {
-            const std::vector<float> found = attend(*ops, stored, of, head, queries);
-            for (size_t i = 0; i < static_cast<size_t>(n_queries); ++i) {
-                const auto query = std::span(queries).subspan(i * dim, dim);
-                const std::vector<double> exact = expected(stored, of, head, query);
-                const std::vector<float> alone = attend(*ops, stored, of, head, query);
-                for (size_t d = 0; d < dim; ++d) {
-                    const float value = found[i * dim + d];
-                    CHECK_MSG(
-                        std::abs(static_cast<double>(value) - exact[d]) < 4e-6,
-                        "%s head_dim %d positions %d query %zu of %d element %zu: %g, not %g",
-                        ops->name,
-                        of.head_dim,
-                        of.n_positions,
-                        i,
-                        n_queries,
-                        d,
-                        static_cast<double>(value),
-                        exact[d]
-                    );
-                    CHECK(same_bits(value, alone[d])); // whatever others ask
+            const int n_first = asked.positions(of, 0);
+            const std::vector<float> found = attend(*ops, stored, of, head, asked, n_first);
+            for (int t = 0; t < n_tokens; ++t) {
+                const int n = asked.positions(of, t);
+                for (int h = 0; h < n_heads; ++h) {
+                    const auto query = asked.vector(of, t, h);
+                    const std::vector<double> exact = expected(stored, of, head, query, n);
+                    // Whatever others ask.
+                    const std::vector<float> alone =
+                        attend(*ops, stored, of, head, asked.alone(of, t, h), n);
+                    for (size_t d = 0; d < exact.size(); ++d) {
+                        const float value = found[asked.at(of, t, h) + d];
+                        CHECK_MSG(
+                            std::abs(static_cast<double>(value) - exact[d]) < 4e-6,
+                            "%s head_dim %d positions %d token %d head %d element %zu: %g, not %g",
+                            ops->name,
+                            of.head_dim,
+                            n,
+                            t,
+                            h,
+                            d,
+                            static_cast<double>(value),
+                            exact[d]
+                        );
+                        CHECK(same_bits(value, alone[d]));
+                    }
+                }
+                for (size_t i = 0; i < Asked::kGap; ++i) {
+                    CHECK(found[asked.at(of, t, n_heads) + i] == 7.0f); // the place of others
                 }
             }
         }
@@ -153,26 +201,35 @@ void attention_matches_the_twin() {
     for (const DType type : {DType::f16, DType::f32}) {
         for (const int head_dim : {1, 8, 20, 32, 64, 80, 128}) {
             for (const int n_positions : {1, 31, 32, 33, 131, 290}) {
-                const int n_queries = 1 + random.below(9);
-                check_case({type, 2, head_dim, n_positions}, n_queries, random);
+                check_case({type, 2, head_dim, n_positions}, 1, 1 + random.below(9), random);
             }
         }
-        for (int n_queries = 1; n_queries <= 9; ++n_queries) {
-            check_case({type, 1, 48, 1 + random.below(200)}, n_queries, random);
+        for (int n_heads = 1; n_heads <= 9; ++n_heads) {
+            check_case({type, 1, 48, 1 + random.below(200)}, 1, n_heads, random);
+        }
+    }
+}
+
+void tokens_that_attend_together_see_their_own_past() {
+    Random random(22);
+    for (const DType type : {DType::f16, DType::f32}) {
+        for (const int n_positions : {4, 33, 34, 65, 130, 200}) {
+            for (const int n_heads : {1, 2, 3}) {
+                check_case({type, 1, 40, n_positions}, 2 + random.below(3), n_heads, random);
+            }
         }
     }
 }
 
 // What lies behind the last position does not count, whatever it is.
 void later_positions_do_not_count() {
-    Random random(22);
-    const Case whole = {DType::f32, 1, 16, 40};
-    Stored stored(whole, random);
-    const std::vector<float> query = random.normals(16);
+    Random random(23);
+    const Case of = {DType::f32, 1, 16, 40};
+    const Stored stored(of, random);
+    const Asked asked = Asked::random(of, 1, 1, random);
     for (const Ops* ops : tables()) {
-        const Case part = {DType::f32, 1, 16, 37};
-        const std::vector<float> found = attend(*ops, stored, part, 0, query);
-        const std::vector<double> exact = expected(stored, part, 0, query);
+        const std::vector<float> found = attend(*ops, stored, of, 0, asked, 37);
+        const std::vector<double> exact = expected(stored, of, 0, asked.vector(of, 0, 0), 37);
         for (size_t d = 0; d < 16; ++d) {
             CHECK(std::abs(static_cast<double>(found[d]) - exact[d]) < 4e-6);
         }
@@ -184,6 +241,7 @@ void later_positions_do_not_count() {
 int main() {
     print_tables();
     CHECK_RUN(attention_matches_the_twin);
+    CHECK_RUN(tokens_that_attend_together_see_their_own_past);
     CHECK_RUN(later_positions_do_not_count);
     return check::finish();
 }

@@ -83,14 +83,25 @@ struct Columns {
     const int32_t* ends; // (n_blocks,) how many of them are in block b or before
 };
 
-// Queries that attend to the first n_positions of one head.
+// Query heads of consecutive tokens that attend to one head of keys and values: token t to its
+// first n_positions + t positions.
 struct Queries {
-    const float* vectors; // (n, head_dim)
-    int n;
+    const float* vectors; // of head h of token t at t * token_stride + h * head_dim
+    size_t token_stride;
+    int n_tokens;
+    int n_heads;
     int head_dim;
     int n_positions;     // at least 1
     float* scores;       // (n, score_stride) to work in
-    size_t score_stride; // n_positions in whole pages, or more
+    size_t score_stride; // all positions in whole pages, or more
+
+    // They are numbered token by token.
+    int n() const noexcept { return n_tokens * n_heads; }
+    size_t at(int i) const noexcept {
+        return static_cast<size_t>(i / n_heads) * token_stride +
+               static_cast<size_t>(i % n_heads) * static_cast<size_t>(head_dim);
+    }
+    int positions(int i) const noexcept { return n_positions + i / n_heads; }
 };
 
 inline constexpr int kNWeightTypes = 9;
@@ -112,8 +123,8 @@ struct Ops {
     // In place, maximum subtracted; n >= 1. Entries of -inf become exactly 0; a NaN, +inf or
     // nothing but -inf makes all entries NaN.
     void (*softmax)(float* x, int n);
-    // out (n, head_dim) = softmax(vectors . keys / sqrt(head_dim)) . values. Each result depends on
-    // its own query only.
+    // out = softmax(vectors . keys / sqrt(head_dim)) . values, where the vectors have their places.
+    // Each result depends on its own query only.
     void (*attend)(float* out, const HeadPages& head, const Queries& queries);
     // x[i] = x[i] / (1 + exp(-x[i])), in place.
     void (*silu)(float* x, int n);

@@ -254,10 +254,11 @@ void attend_as(float* out, const HeadPages& head, const Queries& queries) {
         return reinterpret_cast<const uint8_t*>(page_0) + page * head.page_bytes;
     };
     const int dim = queries.head_dim;
-    for (size_t i = 0; i < static_cast<size_t>(queries.n); ++i) {
-        const float* query = queries.vectors + i * static_cast<size_t>(dim);
-        float* scores = queries.scores + i * queries.score_stride;
-        for (int p = 0; p < queries.n_positions; ++p) {
+    for (int i = 0; i < queries.n(); ++i) {
+        const float* query = queries.vectors + queries.at(i);
+        float* scores = queries.scores + static_cast<size_t>(i) * queries.score_stride;
+        const int n_positions = queries.positions(i);
+        for (int p = 0; p < n_positions; ++p) {
             const uint8_t* keys = at(head.keys, p);
             double sum = 0;
             for (int d = 0; d < dim; ++d) {
@@ -266,14 +267,14 @@ void attend_as(float* out, const HeadPages& head, const Queries& queries) {
             }
             scores[p] = static_cast<float>(sum / std::sqrt(static_cast<double>(dim)));
         }
-        softmax(scores, queries.n_positions);
+        softmax(scores, n_positions);
         for (int d = 0; d < dim; ++d) {
             double sum = 0;
-            for (int p = 0; p < queries.n_positions; ++p) {
+            for (int p = 0; p < n_positions; ++p) {
                 const float value = W::get(at(head.values, p), p % kPageTokens * dim + d);
                 sum += static_cast<double>(value) * static_cast<double>(scores[p]);
             }
-            out[i * static_cast<size_t>(dim) + static_cast<size_t>(d)] = static_cast<float>(sum);
+            out[queries.at(i) + static_cast<size_t>(d)] = static_cast<float>(sum);
         }
     }
 }

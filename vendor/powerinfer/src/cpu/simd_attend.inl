@@ -67,8 +67,11 @@ void score_tile(
             sums[t][v] = Simd::zero();
         }
     }
-    const float* elements =
-        in.vectors + static_cast<size_t>(query) * static_cast<size_t>(in.head_dim);
+    const float* vectors[T];
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+        vectors[t] = in.vectors + in.at(query + t);
+    }
     size_t offset = 0;
     for (int d = 0; d < in.head_dim; ++d, offset += kPageVectors * vector_bytes<W>()) {
         F column[V];
@@ -79,7 +82,7 @@ void score_tile(
         }
 #pragma GCC unroll 4
         for (int t = 0; t < T; ++t) {
-            const F element = Simd::set1(elements[t * in.head_dim + d]);
+            const F element = Simd::set1(vectors[t][d]);
 #pragma GCC unroll 8
             for (int v = 0; v < V; ++v) {
                 sums[t][v] = Simd::fma(element, column[v], sums[t][v]);
@@ -105,7 +108,7 @@ void score_tiles(
     const PagesOfHead& keys, const Queries& in, int query, int first, int ahead
 ) noexcept {
     const int n_vectors = keys.n() * kPageVectors;
-    for (; query + T <= in.n; query += T) {
+    for (; query + T <= in.n(); query += T) {
         for (int v = first; v < first + kAttendSums && v < n_vectors; v += kAttendSums / T) {
             score_tile<W, T>(keys, in, query, v, ahead);
         }
@@ -119,37 +122,41 @@ void score_tiles(
 struct ValueRange {
     const PagesOfHead& pages;
     size_t row_bytes;
-    int begin; // the first of a page
-    int end;
     int ahead;
+    int begin;
+    int end;
 
     // Calls visit(row, later, position).
     template <typename Visit>
     [[gnu::always_inline]] void for_rows(Visit visit) const noexcept {
-        for (int from = begin; from < end; from += kPageTokens) {
-            const uint8_t* row = pages.at(from / kPageTokens);
-            const uint8_t* later = pages.at(from / kPageTokens + ahead);
-            const int to = end - from < kPageTokens ? end : from + kPageTokens;
-            for (int p = from; p < to; ++p, row += row_bytes, later += row_bytes) {
+        for (int p = begin; p < end;) {
+            const int page = p / kPageTokens;
+            const size_t offset = static_cast<size_t>(p % kPageTokens) * row_bytes;
+            const uint8_t* row = pages.at(page) + offset;
+            const uint8_t* later = pages.at(page + ahead) + offset;
+            const int page_end = (page + 1) * kPageTokens;
+            const int to = end < page_end ? end : page_end;
+            for (; p < to; ++p, row += row_bytes, later += row_bytes) {
                 visit(row, later, static_cast<size_t>(p));
             }
         }
     }
 };
 
-// out (T, head_dim) += values times the scores of T queries, V vectors of columns.
+// Of queries `query` .. query + T - 1: out += values times scores, V vectors of columns.
 template <typename W, int T, int V>
 [[gnu::noinline]] void value_tile(
-    float* out, const float* scores, const ValueRange& values, const Queries& in, int column
+    float* out, const ValueRange& values, const Queries& in, int query, int column
 ) noexcept {
-    const auto dim = static_cast<size_t>(in.head_dim);
-    float* columns = out + column;
+    float* columns[T];
+    const float* scores = in.scores + static_cast<size_t>(query) * in.score_stride;
     F sums[T][V];
 #pragma GCC unroll 4
-    for (size_t t = 0; t < T; ++t) {
+    for (int t = 0; t < T; ++t) {
+        columns[t] = out + in.at(query + t) + column;
 #pragma GCC unroll 8
         for (int v = 0; v < V; ++v) {
-            sums[t][v] = Simd::load(columns + t * dim + v * Simd::kLanes);
+            sums[t][v] = Simd::load(columns[t] + v * Simd::kLanes);
         }
     }
     const size_t offset = static_cast<size_t>(column) * W::kElementBytes;
@@ -170,58 +177,59 @@ template <typename W, int T, int V>
         }
     });
 #pragma GCC unroll 4
-    for (size_t t = 0; t < T; ++t) {
+    for (int t = 0; t < T; ++t) {
 #pragma GCC unroll 8
         for (int v = 0; v < V; ++v) {
-            Simd::store(columns + t * dim + v * Simd::kLanes, sums[t][v]);
+            Simd::store(columns[t] + v * Simd::kLanes, sums[t][v]);
         }
     }
 }
 
-// The last columns, fewer than a vector has.
+// Of one query: the last columns, fewer than a vector has.
 template <typename W>
 void value_rest(
-    float* out, const float* scores, const ValueRange& values, const Queries& in, int column
+    float* out, const ValueRange& values, const Queries& in, int query, int column
 ) noexcept {
+    float* columns = out + in.at(query);
+    const float* scores = in.scores + static_cast<size_t>(query) * in.score_stride;
     const auto n_bytes = static_cast<size_t>(in.head_dim - column) * W::kElementBytes;
-    F sums = load_upto(out, in.head_dim, column);
+    F sums = load_upto(columns, in.head_dim, column);
     values.for_rows([&](const uint8_t* row, const uint8_t*, size_t position) {
         uint8_t padded[Simd::kLanes * W::kElementBytes] = {};
         __builtin_memcpy(padded, row + static_cast<size_t>(column) * W::kElementBytes, n_bytes);
         sums = Simd::fma(Simd::set1(scores[position]), W::vector(padded), sums);
     });
-    store_upto(out, in.head_dim, column, sums);
+    store_upto(columns, in.head_dim, column, sums);
 }
 
 // Whole vectors from `column` on. Returns the first column that is left.
 template <typename W, int T, int V>
 int value_columns(
-    float* out, const float* scores, const ValueRange& values, const Queries& in, int column
+    float* out, const ValueRange& values, const Queries& in, int query, int column
 ) noexcept {
     for (; column + V * Simd::kLanes <= in.head_dim; column += V * Simd::kLanes) {
-        value_tile<W, T, V>(out, scores, values, in, column);
+        value_tile<W, T, V>(out, values, in, query, column);
     }
     if constexpr (V > 1) {
-        return value_columns<W, T, V / 2>(out, scores, values, in, column);
+        return value_columns<W, T, V / 2>(out, values, in, query, column);
     }
     return column;
 }
 
-// Of T queries and those after them.
+// Of queries [query, end), T at a time.
 template <typename W, int T = 4>
-void value_tiles(float* out, const ValueRange& values, const Queries& in, int query) noexcept {
+void value_tiles(
+    float* out, const ValueRange& values, const Queries& in, int query, int end
+) noexcept {
     constexpr int V = T == 4 ? Simd::kAxpyVectors : kAttendSums / T;
-    const auto dim = static_cast<size_t>(in.head_dim);
-    for (; query + T <= in.n; query += T) {
-        float* rows = out + static_cast<size_t>(query) * dim;
-        const float* scores = in.scores + static_cast<size_t>(query) * in.score_stride;
-        const int column = value_columns<W, T, V>(rows, scores, values, in, 0);
-        for (size_t t = 0; t < T && column < in.head_dim; ++t) {
-            value_rest<W>(rows + t * dim, scores + t * in.score_stride, values, in, column);
+    for (; query + T <= end; query += T) {
+        const int column = value_columns<W, T, V>(out, values, in, query, 0);
+        for (int t = 0; t < T && column < in.head_dim; ++t) {
+            value_rest<W>(out, values, in, query + t, column);
         }
     }
     if constexpr (T > 1) {
-        value_tiles<W, T / 2>(out, values, in, query);
+        value_tiles<W, T / 2>(out, values, in, query, end);
     }
 }
 
@@ -230,20 +238,26 @@ void attend_as(float* out, const HeadPages& head, const Queries& in) {
     const auto dim = static_cast<size_t>(in.head_dim);
     const size_t row_bytes = dim * W::kElementBytes;
     const int ahead = static_cast<int>(kAheadPageBytes / (kPageTokens * row_bytes)) + 1;
-    const PagesOfHead keys(head, head.keys, in.n_positions);
+    const int n_positions = in.positions(in.n() - 1);
+    const PagesOfHead keys(head, head.keys, n_positions);
     for (int v = 0; v < keys.n() * kPageVectors; v += kAttendSums) {
         score_tiles<W>(keys, in, 0, v, ahead);
     }
-    const auto n = static_cast<size_t>(in.n);
-    for (size_t i = 0; i < n; ++i) {
-        softmax(in.scores + i * in.score_stride, in.n_positions);
+    for (int i = 0; i < in.n(); ++i) {
+        softmax(in.scores + static_cast<size_t>(i) * in.score_stride, in.positions(i));
+        __builtin_memset(out + in.at(i), 0, dim * sizeof(float));
     }
-    const PagesOfHead values(head, head.values, in.n_positions);
-    __builtin_memset(out, 0, n * dim * sizeof(float));
-    for (int begin = 0; begin < in.n_positions; begin += kAttendPositions) {
-        const int rest = in.n_positions - begin;
-        const int end = rest < kAttendPositions ? in.n_positions : begin + kAttendPositions;
-        value_tiles<W>(out, {values, row_bytes, begin, end, ahead}, in, 0);
+    const PagesOfHead pages(head, head.values, n_positions);
+    ValueRange values = {pages, row_bytes, ahead, 0, 0};
+    for (; values.begin < in.n_positions; values.begin += kAttendPositions) {
+        const int rest = in.n_positions - values.begin;
+        values.end = rest < kAttendPositions ? in.n_positions : values.begin + kAttendPositions;
+        value_tiles<W>(out, values, in, 0, in.n());
+    }
+    values.begin = in.n_positions; // what later tokens attend to besides
+    for (int i = in.n_heads; i < in.n(); ++i) {
+        values.end = in.positions(i);
+        value_tiles<W, 1>(out, values, in, i, i + 1);
     }
 }
 

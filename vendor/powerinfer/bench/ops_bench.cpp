@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <numeric>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,8 @@ constexpr int kPasses = 20;
 constexpr int kNeurons = 8192;
 constexpr int kRank = 512;
 constexpr int kManyTokens = 60; // of a prompt
+constexpr int kHeadDim = 128;
+constexpr int kPastPages = 32;
 
 struct Timing {
     double median; // GB/s, or billions of products a second
@@ -215,6 +218,35 @@ struct Bench {
         report(ops, type, what, t);
     }
 
+    // Heads of 128 elements, each with a past of 1024 positions.
+    void attention(const Ops& ops, DType type, const char* what, int n_queries) {
+        const size_t page_bytes = kPageTokens * row_bytes(type, kHeadDim);
+        const size_t head_bytes = kPastPages * page_bytes;
+        const size_t n_heads = matrix.size() / (2 * head_bytes);
+        std::vector<int32_t> pages(kPastPages);
+        std::iota(pages.begin(), pages.end(), 0);
+        const size_t n_positions = kPastPages * kPageTokens;
+        std::vector<float> scores(static_cast<size_t>(n_queries) * n_positions);
+        const Timing t = measure(static_cast<double>(matrix.size()), [&] {
+            for (size_t head = 0; head < n_heads; ++head) {
+                const std::byte* keys = matrix.data() + head * 2 * head_bytes;
+                ops.attend(
+                    out.data(),
+                    {type, keys, keys + head_bytes, page_bytes, pages.data()},
+                    {.vectors = x.data(),
+                     .token_stride = 0,
+                     .n_tokens = 1,
+                     .n_heads = n_queries,
+                     .head_dim = kHeadDim,
+                     .n_positions = n_positions,
+                     .scores = scores.data(),
+                     .score_stride = n_positions}
+                );
+            }
+        });
+        report(ops, type, what, t);
+    }
+
     void read() {
         const Timing t = measure(static_cast<double>(matrix.size()), [&] {
             guard += read_all(matrix.data(), matrix.size());
@@ -259,6 +291,11 @@ int main(int argc, char** argv) {
             if (type == DType::q4_0) {
                 bench.columns(*ops, "columns half", 1);
                 bench.columns(*ops, "columns x8", 8);
+            }
+            if (type == DType::f16 || type == DType::f32) {
+                bench.attention(*ops, type, "attend", 1);
+                bench.attention(*ops, type, "attend x4", 4);
+                bench.attention(*ops, type, "attend x8", 8);
             }
             bench.axpys(*ops, type, "axpy", 1, false);
             bench.axpys(*ops, type, "axpy half", 1, true);

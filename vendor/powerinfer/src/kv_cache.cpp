@@ -44,15 +44,15 @@ uint64_t KvCache::layer_bytes(DType type, int kv_dim, int n_ctx, int n_sequences
 KvCache::KvCache(
     DType type, int n_layers, int n_heads, int head_dim, int n_ctx, int n_sequences, int first_layer
 )
-    : type_(type), first_layer_(first_layer), n_layers_(n_layers - first_layer), n_ctx_(n_ctx),
-      head_dim_(head_dim), head_bytes_(kPageTokens * row_bytes(type, head_dim)),
-      page_bytes_(static_cast<size_t>(n_heads) * head_bytes_),
+    : type_(type), first_layer_(first_layer), n_layers_(n_layers - first_layer), n_heads_(n_heads),
+      head_dim_(head_dim), n_ctx_(n_ctx), page_bytes_(kPageTokens * row_bytes(type, head_dim)),
       sequences_(static_cast<size_t>(n_sequences)) {
     const auto n_pages = static_cast<size_t>(KvCache::n_pages(n_ctx, n_sequences));
-    layer_bytes_ = n_pages * page_bytes_;
+    head_bytes_ = n_pages * page_bytes_;
+    const size_t layer_bytes = static_cast<size_t>(n_heads_) * head_bytes_;
     // Fresh pages of the system are not resident until a token is stored in them.
-    keys_ = Buffer::allocate(static_cast<size_t>(n_layers_), layer_bytes_);
-    values_ = Buffer::allocate(static_cast<size_t>(n_layers_), layer_bytes_);
+    keys_ = Buffer::allocate(static_cast<size_t>(n_layers_), layer_bytes);
+    values_ = Buffer::allocate(static_cast<size_t>(n_layers_), layer_bytes);
     references_.assign(n_pages, 0);
     free_.reserve(n_pages);
     for (size_t page = n_pages; page > 0; --page) {
@@ -64,8 +64,7 @@ KvCache::KvCache(
 }
 
 size_t KvCache::offset(int layer, int head) const noexcept {
-    return static_cast<size_t>(layer - first_layer_) * layer_bytes_ +
-           static_cast<size_t>(head) * head_bytes_;
+    return static_cast<size_t>((layer - first_layer_) * n_heads_ + head) * head_bytes_;
 }
 
 void KvCache::store(
@@ -105,10 +104,9 @@ void KvCache::release_page(int32_t page) {
 
 void KvCache::make_private(int32_t& page) {
     const int32_t copy = take_page();
-    for (int layer = 0; layer < n_layers_; ++layer) {
-        const size_t base = static_cast<size_t>(layer) * layer_bytes_;
-        const size_t from = base + static_cast<size_t>(page) * page_bytes_;
-        const size_t to = base + static_cast<size_t>(copy) * page_bytes_;
+    for (size_t head = 0; head < static_cast<size_t>(n_layers_ * n_heads_); ++head) {
+        const size_t from = head * head_bytes_ + static_cast<size_t>(page) * page_bytes_;
+        const size_t to = head * head_bytes_ + static_cast<size_t>(copy) * page_bytes_;
         std::memcpy(keys_.data() + to, keys_.data() + from, page_bytes_);
         std::memcpy(values_.data() + to, values_.data() + from, page_bytes_);
     }

@@ -39,7 +39,9 @@ public:
     uint64_t n_bytes() const noexcept { return keys_.n_bytes() + values_.n_bytes(); }
     DType type() const noexcept { return type_; }
     // Of the keys, or of the values, of one token in one layer.
-    size_t token_bytes() const noexcept { return page_bytes_ / kPageTokens; }
+    size_t token_bytes() const noexcept {
+        return static_cast<size_t>(n_heads_) * page_bytes_ / kPageTokens;
+    }
 
     // Appends n tokens to a sequence: pages are taken and shared ones copied. Throws
     // Error(context_full) and leaves the sequence as it was.
@@ -80,12 +82,12 @@ private:
     DType type_;
     int first_layer_;
     int n_layers_; // from first_layer_ on
-    int n_ctx_;
+    int n_heads_;
     int head_dim_;
-    size_t head_bytes_;               // of one head in a page
-    size_t page_bytes_;               // of one layer
-    size_t layer_bytes_;              // all pages of one layer
-    Buffer keys_;                     // (n_layers, n_pages, n_heads), see kv_page.h
+    int n_ctx_;
+    size_t page_bytes_;               // of one head
+    size_t head_bytes_;               // of all pages
+    Buffer keys_;                     // (n_layers, n_heads, n_pages), see kv_page.h
     Buffer values_;                   // likewise
     std::vector<int32_t> references_; // (n_pages,) sequences that hold the page
     std::vector<int32_t> free_;       // unused pages, the next one last

@@ -1,7 +1,7 @@
-// How keys and values lie in a page of the attention's cache: head by head, so that one head is
-// read as one piece. Keys of a head are stored by dimension, (head_dim, kPageTokens), so that the
-// scores of a page are sums of its rows and need no sums across lanes; values by position,
-// (kPageTokens, head_dim).
+// How keys and values lie in the attention's cache: head by head, so that the pages of one head,
+// which mostly follow each other, are read as one stream. Keys of a page are stored by dimension,
+// (head_dim, kPageTokens), so that its scores are sums of its rows and need no sums across lanes;
+// values by position, (kPageTokens, head_dim).
 #pragma once
 
 #include "dtype.h"

@@ -117,16 +117,28 @@ fn a_server_is_started_found_used_and_ended() {
             (&"running".into(), &ready["pid"])
         );
     }
-    for other in [
-        &["serve", "-m", DEMO][..],
-        &["serve", "--detach", "-m", DEMO],
-        &["serve", "-c", config, "--model-name", "another"],
-        &["serve", "-c", config, "--threads", "1"],
+    let template = file(&host.folder, "template", "{{ messages }}");
+    for (other, difference) in [
+        (&["-m", DEMO][..], "audit.checksum, "),
+        (&["--detach", "-m", DEMO], "audit.checksum, "),
+        (&["-c", config, "--model-name", "another"], "model_name;"),
+        (&["-c", config, "--threads", "1"], "runtime.threads;"),
+        (&["-c", config, "--chat-template", text(&template)], "chat_template;"),
+        (&["-c", config, "--context-shift", "--allow-lark"], "allow_lark, context_shift;"),
+        (&["-c", config, "--cors", "*", "--queue", "7"], "cors, queue;"),
+        (&["-c", config, "--prefill-chunk", "8"], "prefill_chunk;"),
+        (&["-c", config, "--drain-timeout", "1s"], "drain_timeout;"),
+        (&["-c", config, "--api-key", "secret"], "api_keys;"),
+        (&["-c", config, "--gpu", "preferred", "--disable-gpu-index"], "gpu.disable_gpu_index, "),
     ] {
-        let refused = host.run(other);
+        let refused = host.run(&[&["serve"], other].concat());
         assert_eq!(code(&refused), 1, "{other:?}: {}", stdout(&refused));
-        let wanted = format!("another model or settings runs there, process {}", ready["pid"]);
+        let wanted = format!(
+            "with other settings runs there, process {}, which differ in {difference}",
+            ready["pid"]
+        );
         assert!(stderr(&refused).contains(&wanted), "{other:?}: {}", stderr(&refused));
+        assert!(!stderr(&refused).contains("secret"), "{}", stderr(&refused));
     }
 
     let body = r#"{"prompt": "Once", "max_tokens": 3}"#;
@@ -214,8 +226,17 @@ fn a_file_with_the_process_id_finds_a_server_without_its_key() {
     assert_eq!(first.lines().next().unwrap(), child.id().to_string());
     assert_eq!(code(&host.run(&["status"])), 12, "at the address a key is wanted");
     assert_eq!(code(&host.run(&["serve", "--api-key", "k"])), 0, "the same runs");
-    let other = host.run(&["serve", "--api-key", "other"]);
-    assert_eq!(code(&other), 1, "nobody may know what runs: {}", stdout(&other));
+    let keys = file(&host.folder, "keys", "\nk\n");
+    assert_eq!(code(&host.run(&["serve", "--api-key-file", text(&keys)])), 0, "the same runs");
+    for (arguments, wanted) in [
+        (&["serve", "--api-key", "other"][..], "which the first one given here is not"),
+        (&["serve"], "which is not given here"),
+        (&["serve", "--api-key", "k", "--api-key", "other"], "differ in api_keys;"),
+    ] {
+        let other = host.run(arguments);
+        assert_eq!(code(&other), 1, "{arguments:?}: {}", stdout(&other));
+        assert!(stderr(&other).contains(wanted), "{arguments:?}: {}", stderr(&other));
+    }
     let second = powerinfer(&["serve", "--port", "0", "--pid-file", pid_file]).output().unwrap();
     assert_eq!(code(&second), 1, "the file is held: {}", stdout(&second));
     let status = powerinfer(&["status", "--pid-file", pid_file]).output().unwrap();

@@ -21,6 +21,10 @@ use super::service;
 use super::service::ending::Ending;
 use super::service::events::Events;
 use super::service::peer::{self, Peer};
+#[cfg(all(unix, feature = "hub"))]
+use super::service::pid_file::Holder;
+#[cfg(unix)]
+use super::service::pid_file::PidFile;
 use super::settings::Settings;
 
 /// Why a server ends, in its last event.
@@ -171,8 +175,14 @@ fn serve(mut args: Args, events: &Events) -> Ended {
     if args.parent_death {
         ending.watch_parent();
     }
+    #[cfg(unix)]
+    let mut pid_file = None;
     #[cfg(feature = "hub")]
     if args.pull {
+        #[cfg(unix)]
+        {
+            pid_file = args.tell_download()?;
+        }
         let pulled = pull(&args, events, &ending).map_err(|error| (MODEL, error))?;
         let Some(name) = pulled else { return Ok(ending.reason()) };
         args.engine.model = Some(name.into());
@@ -197,7 +207,11 @@ fn serve(mut args: Args, events: &Events) -> Ended {
         };
         let address = server.address();
         #[cfg(unix)]
-        let _pid_file = args.write_pid_file(address).map_err(failed)?;
+        let _pid_file = match pid_file.take() {
+            Some(file) => file.listens(address).map(|()| Some(file)),
+            None => args.write_pid_file(address),
+        }
+        .map_err(failed)?;
         #[cfg(not(unix))]
         if args.pid_file.is_some() {
             return Err(failed(service::not_here("--pid-file")));
@@ -334,17 +348,40 @@ impl Args {
         Ok(options)
     }
 
-    /// Writes the file that `status` and `stop` read.
+    /// The file that `status` and `stop` read, if there is one. By default each port has its own.
     #[cfg(unix)]
-    fn write_pid_file(
-        &self,
-        address: SocketAddr,
-    ) -> anyhow::Result<Option<service::pid_file::PidFile>> {
-        let path = match &self.pid_file {
-            None if self.in_session => service::default_pid_file(address.port()),
+    fn pid_file_path(&self, port: u16) -> Option<PathBuf> {
+        match &self.pid_file {
+            None if self.in_session && port != 0 => service::default_pid_file(port),
             path => path.clone(),
-        };
-        path.map(|path| service::pid_file::PidFile::create(&path, address)).transpose()
+        }
+    }
+
+    /// Writes it.
+    #[cfg(unix)]
+    fn write_pid_file(&self, address: SocketAddr) -> anyhow::Result<Option<PidFile>> {
+        let path = self.pid_file_path(address.port());
+        path.map(|path| PidFile::create(&path, address)).transpose()
+    }
+
+    /// Writes it before there is a model, unless a server holds it that listens, as that one may be
+    /// the same.
+    #[cfg(all(unix, feature = "hub"))]
+    fn tell_download(&self) -> Result<Option<PidFile>, (&'static str, anyhow::Error)> {
+        let address = SocketAddr::new(self.host, self.port);
+        let Some(path) = self.pid_file_path(self.port) else { return Ok(None) };
+        match PidFile::downloading(&path, address).map_err(|error| (FAILED, error))? {
+            Ok(file) => Ok(Some(file)),
+            Err(Some(Holder { pid, is_downloading: true, .. })) => {
+                let error = anyhow::anyhow!(
+                    "{}: process {pid} fetches the model of a server for {address}: wait for it, or \
+                     end it with `powerinfer stop`",
+                    path.display()
+                );
+                Err((PORT, exit::coded(Exit::Failure, error)))
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     fn settings(&mut self) -> anyhow::Result<Settings> {

@@ -138,6 +138,12 @@ pub(crate) fn fail(span: &Span, error: &Error) {
     span.record("otel.status_description", tracing::field::display(error));
 }
 
+/// Records that nothing is computed for a request, and why: a kind of error, and a sentence.
+pub(crate) fn refuse(span: &Span, kind: &str, reason: &str) {
+    span.record("error.type", kind);
+    span.record("otel.status_description", reason);
+}
+
 /// Exporters know no unsigned numbers, and would make them texts.
 fn int(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)

@@ -72,6 +72,15 @@ pub(super) fn post(port: &str, path: &str, headers: &str, body: &str) -> String 
     answer
 }
 
+/// The answer of a server to a GET.
+pub(super) fn get(port: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// Asks for a text without an end, which goes on until the stream is dropped.
 pub(super) fn endless(port: &str) -> TcpStream {
     let body =

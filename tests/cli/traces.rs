@@ -1,6 +1,7 @@
 //! What a collector of OpenTelemetry is told of requests and texts.
 
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Output, Stdio};
 
@@ -9,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::collector::{Collector, Span};
-use super::service::{foreground, post, until};
+use super::service::{endless, foreground, get, post, until};
 use super::support::{DEMO, code, file, powerinfer, stderr, stdout, text};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -157,6 +158,33 @@ fn streams_choices_and_embeddings_have_their_spans() {
     assert_eq!(refused.attributes["http.response.status_code"], 400);
     assert_eq!(refused.failure, None, "it is the client's");
     assert_eq!(spans.len(), 7, "what computes nothing has none: {spans:#?}");
+}
+
+#[test]
+fn a_text_for_which_the_queue_has_no_place_says_so() {
+    let collector = Collector::new();
+    let server = Server::new(&collector, &["--parallel", "1", "--queue", "1", "--context-shift"]);
+    let running = endless(&server.port);
+    let mut told = BufReader::new(&running).lines().map(Result::unwrap);
+    assert!(told.any(|line| line.contains(r#""text":"#)), "it has left the queue");
+    let waiting = endless(&server.port);
+    while !get(&server.port, "/stats").contains(r#""waiting":1"#) {
+        std::thread::yield_now();
+    }
+    let refused = server.post("/v1/completions", true, &json!({"prompt": "Once"}));
+    assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+    drop((running, waiting));
+    server.end();
+
+    let spans = collector.spans();
+    let mut texts = spans.iter().filter(|span| span.attributes["error.type"] == "queue_full");
+    let text = texts.next().unwrap_or_else(|| panic!("{spans:#?}"));
+    assert!(text.name.starts_with("text_completion ") && texts.next().is_none(), "{spans:#?}");
+    assert!(text.failure.as_ref().unwrap().contains("the queue has no room"), "{text:?}");
+    assert_eq!(
+        (&*text.trace, &text.attributes["gen_ai.usage.output_tokens"]),
+        (TRACE, &Value::Null)
+    );
 }
 
 #[test]

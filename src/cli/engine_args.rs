@@ -22,7 +22,7 @@ const REMOTE: &str = "openai";
 
 /// Options that remote engines have a use for too, but for those about sampling, which they check
 /// by themselves.
-const FOR_REMOTE: [&str; 15] = [
+const FOR_REMOTE: [&str; 16] = [
     "--api-key",
     "--chat",
     "--config",
@@ -32,6 +32,7 @@ const FOR_REMOTE: [&str; 15] = [
     "--log-format",
     "--max-tokens",
     "--model",
+    "--otel-endpoint",
     "--prompt",
     "--quiet",
     "--stop",
@@ -171,6 +172,10 @@ impl EngineArgs {
             .model(self.local.model.as_deref().map(path_text).transpose()?)
             .timeout(timeout.map(Timeout::duration));
         load.url.clone_from(&self.url);
+        #[cfg(all(feature = "otel", feature = "openai"))]
+        {
+            load.propagation = Some(super::traces::injection());
+        }
         let engine = engine::get(name).map_err(Error::from)?.load(load)?;
         engine.check(&options)?;
         Ok((engine, options))

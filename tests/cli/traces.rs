@@ -188,6 +188,58 @@ fn a_text_for_which_the_queue_has_no_place_says_so() {
 }
 
 #[test]
+fn a_text_of_another_engine_is_part_of_the_trace_of_who_asked() {
+    let collector = Collector::new();
+    let server = Server::new(&collector, &[]);
+    let url = format!("http://127.0.0.1:{}/v1", server.port);
+    let ask = |arguments: &[&str]| {
+        let mut command = powerinfer(&["run", "--url", &url, "-p", "Once", "-n", "3"]);
+        command.args(arguments).args(["--otel-endpoint", &collector.url]).output().unwrap()
+    };
+    let asked = ask(&["--temp", "0.7", "--seed", "9"]);
+    assert_eq!(code(&asked), 0, "{}", stderr(&asked));
+    let refused = ask(&["-m", "another"]);
+    assert_eq!(code(&refused), 13, "{}", stderr(&refused));
+    let port: i64 = server.port.parse().unwrap();
+    server.end();
+
+    let spans = collector.spans();
+    let clients: Vec<&Span> = spans.iter().filter(|span| span.kind == SpanKind::Client).collect();
+    let [asked, refused] = *clients else { panic!("{spans:#?}") };
+    assert_eq!((&*asked.parent, &asked.failure), ("", &None));
+    let of = &asked.attributes;
+    let model = of["gen_ai.response.model"].as_str().unwrap();
+    assert_eq!(asked.name, format!("text_completion {model}"));
+    for (key, wanted) in [
+        ("gen_ai.operation.name", json!("text_completion")),
+        ("gen_ai.provider.name", json!("openai")),
+        ("gen_ai.request.model", json!(model)),
+        ("gen_ai.request.max_tokens", json!(3)),
+        ("gen_ai.request.seed", json!(9)),
+        ("gen_ai.request.temperature", json!(0.7)),
+        ("gen_ai.usage.output_tokens", json!(3)),
+        ("gen_ai.response.finish_reasons", json!(["length"])),
+        ("server.address", json!("127.0.0.1")),
+        ("server.port", json!(port)),
+    ] {
+        assert_eq!(of[key], wanted, "{key}: {of}");
+    }
+    assert!(of["gen_ai.usage.input_tokens"].as_i64().unwrap() > 1, "{of}");
+    assert!(of["gen_ai.response.time_to_first_chunk"].as_f64().unwrap() > 0.0, "{of}");
+    let request = spans.iter().find(|span| span.parent == asked.id).unwrap();
+    assert_eq!((&request.trace, request.kind), (&asked.trace, SpanKind::Server), "{spans:#?}");
+    let text = spans.iter().find(|span| span.parent == request.id).unwrap();
+    assert_eq!((&text.trace, &text.name), (&asked.trace, &asked.name), "{spans:#?}");
+
+    assert_eq!(refused.name, "text_completion another");
+    assert_eq!(
+        (&refused.attributes["error.type"], &refused.failure),
+        (&"404".into(), &Some(String::new()))
+    );
+    assert_ne!(refused.trace, asked.trace);
+}
+
+#[test]
 fn a_client_that_does_not_record_its_trace_is_followed() {
     let collector = Collector::new();
     let server = Server::new(&collector, &[]);

@@ -183,6 +183,19 @@ impl EngineArgs {
 }
 
 impl LocalArgs {
+    /// Refuses the name of an engine whose models are elsewhere.
+    #[cfg(feature = "server")]
+    pub(super) fn check_is_local(&self) -> anyhow::Result<()> {
+        let Some(name) = &self.engine else { return Ok(()) };
+        if engine::get(name).map_err(Error::from)?.name == LOCAL {
+            return Ok(());
+        }
+        Err(exit::usage(format!(
+            "--engine {name} is for models that run elsewhere, and `serve` serves one of this process: \
+             leave it out"
+        )))
+    }
+
     /// Puts what was given in the place of what a policy says about replies.
     pub(super) fn apply(&self, generation: &mut GenerationSection) -> anyhow::Result<()> {
         if self.sampling.is_greedy() {

@@ -176,7 +176,7 @@ fn serve(mut args: Args, events: &Events) -> Ended {
         ending.watch_parent();
     }
     #[cfg(unix)]
-    let mut pid_file = None;
+    let mut pid_file: Option<PidFile> = None;
     #[cfg(feature = "hub")]
     if args.pull {
         #[cfg(unix)]
@@ -388,6 +388,7 @@ impl Args {
         if self.engine.time_gpu {
             return Err(exit::usage("--time-gpu is for `run` and `chat`: leave it out"));
         }
+        self.engine.check_is_local()?;
         let mut settings = Settings::new(&self.engine)?;
         let parallel = &mut settings.policy.runtime.batch_size;
         *parallel = match self.parallel {

@@ -207,6 +207,17 @@ fn a_model_that_cannot_be_loaded_is_error_2() {
 }
 
 #[test]
+fn only_a_model_of_this_process_is_served() {
+    for (engine, wanted) in
+        [("openai", "of this process"), ("vllm", "known are powerinfer, openai")]
+    {
+        let output = super::support::run(&["serve", "--port", "0", "--engine", engine]);
+        assert_eq!(code(&output), 2, "{engine}: {}", stdout(&output));
+        assert!(stderr(&output).contains(wanted), "{engine}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn events_tell_the_life_of_a_server_and_a_closed_input_ends_it() {
     let mut host = Host::new();
     let arguments = ["serve", "--events", "--parent-death", "-m", DEMO];

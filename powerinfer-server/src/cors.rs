@@ -1,10 +1,12 @@
 //! Which pages of other origins may use the server.
 
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use serde::Serialize;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 /// Which pages of other origins may use the server. Programs that are no browsers are not asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cors {
     /// Pages of this machine: `localhost`, `127.0.0.1` and `[::1]`, on any port.

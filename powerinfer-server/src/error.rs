@@ -46,6 +46,11 @@ impl ApiError {
         Self { status, code: Some(code), param: None, message, retry_after: None }
     }
 
+    /// Its word for programs, and its sentence.
+    pub(crate) fn in_words(&self) -> (&'static str, &str) {
+        (self.code.unwrap_or("error"), &self.message)
+    }
+
     /// 400 for a parameter.
     pub(crate) fn parameter(name: impl Into<String>, message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", message);

@@ -26,6 +26,7 @@ mod api;
 mod auth;
 mod connection;
 mod cors;
+mod digests;
 mod engine;
 mod error;
 mod extract;
@@ -42,6 +43,7 @@ mod trace;
 mod wire;
 
 pub use cors::Cors;
+pub use digests::Digests;
 pub use engine::{LoadError, Served};
 pub use options::{ApiKeys, Build, Origin, ServerOptions};
 pub use routes::openapi;

@@ -4,10 +4,12 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::cors::Cors;
+use crate::digests::Digests;
 use crate::trace::Propagation;
 use crate::wire::generation::Allowed;
 
@@ -54,6 +56,46 @@ impl ServerOptions {
     pub(crate) fn allowed(&self) -> Allowed {
         Allowed { context_shift: self.context_shift, lark: self.allow_lark }
     }
+
+    /// All settings that clients notice, those of the [`Origin`] included, as `/version` tells them:
+    /// two servers that serve the same in the same way have the same.
+    pub fn settings(&self) -> Digests {
+        // Without a rest, so that no option is forgotten here.
+        let Self {
+            address: _,
+            keys,
+            cors,
+            queue,
+            body_limit,
+            connections,
+            receive_timeout,
+            request_timeout,
+            drain_timeout,
+            prefill_chunk,
+            context_shift,
+            allow_lark,
+            build: _,
+            origin,
+            propagation: _,
+        } = self;
+        let mut settings = origin.settings.clone();
+        for (name, value) in [
+            ("api_keys", json!(keys.sorted())),
+            ("cors", json!(cors)),
+            ("queue", json!(queue)),
+            ("body_limit", json!(body_limit)),
+            ("connections", json!(connections)),
+            ("receive_timeout", json!(receive_timeout.as_secs_f64())),
+            ("request_timeout", json!(request_timeout.as_ref().map(Duration::as_secs_f64))),
+            ("drain_timeout", json!(drain_timeout.as_secs_f64())),
+            ("prefill_chunk", json!(prefill_chunk)),
+            ("context_shift", json!(context_shift)),
+            ("allow_lark", json!(allow_lark)),
+        ] {
+            settings.set(name, &value);
+        }
+        settings
+    }
 }
 
 impl Default for ServerOptions {
@@ -86,20 +128,16 @@ pub struct Origin {
     pub checksum: Option<String>,
     /// The hash of the policy as it was written.
     pub policy_hash: Option<String>,
-    /// The hash of all settings, arguments and the absolute path of the model file included: two
-    /// servers that serve the same in the same way have the same.
-    pub settings_hash: Option<String>,
+    /// What is served and how, as far as these options do not say it: [`ServerOptions::settings`]
+    /// adds those.
+    pub settings: Digests,
 }
 
 impl Origin {
     /// Names what is served.
     #[must_use]
-    pub fn new(
-        checksum: Option<String>,
-        policy_hash: Option<String>,
-        settings_hash: Option<String>,
-    ) -> Self {
-        Self { checksum, policy_hash, settings_hash }
+    pub fn new(checksum: Option<String>, policy_hash: Option<String>, settings: Digests) -> Self {
+        Self { checksum, policy_hash, settings }
     }
 }
 
@@ -141,6 +179,14 @@ impl ApiKeys {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.digests.is_empty()
+    }
+
+    /// Their digests, the same for the same keys in any order.
+    fn sorted(&self) -> Vec<[u8; 32]> {
+        let mut digests = self.digests.clone();
+        digests.sort_unstable();
+        digests.dedup();
+        digests
     }
 
     /// Whether `key` is one of them.

@@ -22,7 +22,7 @@ const REMOTE: &str = "openai";
 
 /// Options that remote engines have a use for too, but for those about sampling, which they check
 /// by themselves.
-const FOR_REMOTE: [&str; 15] = [
+const FOR_REMOTE: [&str; 16] = [
     "--api-key",
     "--chat",
     "--config",
@@ -32,6 +32,7 @@ const FOR_REMOTE: [&str; 15] = [
     "--log-format",
     "--max-tokens",
     "--model",
+    "--otel-endpoint",
     "--prompt",
     "--quiet",
     "--stop",
@@ -171,6 +172,10 @@ impl EngineArgs {
             .model(self.local.model.as_deref().map(path_text).transpose()?)
             .timeout(timeout.map(Timeout::duration));
         load.url.clone_from(&self.url);
+        #[cfg(all(feature = "otel", feature = "openai"))]
+        {
+            load.propagation = Some(super::traces::injection());
+        }
         let engine = engine::get(name).map_err(Error::from)?.load(load)?;
         engine.check(&options)?;
         Ok((engine, options))
@@ -178,6 +183,19 @@ impl EngineArgs {
 }
 
 impl LocalArgs {
+    /// Refuses the name of an engine whose models are elsewhere.
+    #[cfg(feature = "server")]
+    pub(super) fn check_is_local(&self) -> anyhow::Result<()> {
+        let Some(name) = &self.engine else { return Ok(()) };
+        if engine::get(name).map_err(Error::from)?.name == LOCAL {
+            return Ok(());
+        }
+        Err(exit::usage(format!(
+            "--engine {name} is for models that run elsewhere, and `serve` serves one of this process: \
+             leave it out"
+        )))
+    }
+
     /// Puts what was given in the place of what a policy says about replies.
     pub(super) fn apply(&self, generation: &mut GenerationSection) -> anyhow::Result<()> {
         if self.sampling.is_greedy() {

@@ -71,6 +71,19 @@ impl GpuArgs {
         self.gpu.or_else(|| self.other_option().map(|_| GpuMode::Preferred))
     }
 
+    /// What policies do not have, for those who compare settings.
+    #[cfg(feature = "server")]
+    pub(super) fn settings(&self) -> std::io::Result<serde_json::Value> {
+        let PlacementArgs { vram_budget: _, statistics, gpu_index, disable_gpu_index } =
+            &self.placement;
+        let absolute = |path: &Option<PathBuf>| path.as_ref().map(std::path::absolute).transpose();
+        Ok(serde_json::json!({
+            "statistics": absolute(statistics)?,
+            "gpu_index": absolute(gpu_index)?,
+            "disable_gpu_index": disable_gpu_index,
+        }))
+    }
+
     /// GPU memory that may be used, in bytes.
     pub(super) fn vram_budget(&self) -> Option<u64> {
         self.placement.vram_budget

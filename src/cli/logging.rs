@@ -60,14 +60,17 @@ pub(super) fn start(format: LogFormat, volume: Volume, also: Option<Also>) -> an
             let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
             lines.with_ansi(is_terminal).without_time().with_target(false).boxed()
         }
-        LogFormat::Json => lines.json().map_event_format(JsonLines).boxed(),
+        // The innermost span is the last one of the list.
+        LogFormat::Json => {
+            lines.json().with_current_span(false).map_event_format(JsonLines).boxed()
+        }
     };
     let all = tracing_subscriber::registry().with(also).with(lines.with_filter(filter));
     all.try_init().context("cannot start the log")
 }
 
 /// Lines of JSON in which the metrics of a generation are an object: fields of `tracing` are plain
-/// values, so that they come as text.
+/// values, so that they come as text. The fields of its spans are left out, as its own say the same.
 #[derive(Debug)]
 struct JsonLines(Format<Json>);
 
@@ -94,6 +97,9 @@ where
             .as_str()
             .map_or(Ok(Value::Null), serde_json::from_str)
             .map_err(|_| std::fmt::Error)?;
+        if let Some(line) = line.as_object_mut() {
+            line.remove("spans");
+        }
         writeln!(writer, "{line}")
     }
 }

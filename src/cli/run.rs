@@ -84,7 +84,7 @@ fn stream(args: &Args) -> anyhow::Result<Exit> {
     if !args.quiet {
         gpu_args::tell(&model.info().gpu);
     }
-    let mut generation = text.start(args, &mut session)?;
+    let mut generation = text.start(args, &settings, &mut session)?;
     let result = reply::stream(&mut generation);
     if !args.quiet && !result.as_ref().is_err_and(super::output::is_closed_pipe) {
         reply::print_metrics(&generation);
@@ -104,7 +104,7 @@ fn collect(args: &Args, reply: &mut Reply) -> anyhow::Result<Exit> {
     let model = settings.load(&args.engine.local, &interrupt)?;
     let mut session = open(args, &model, &settings, &interrupt)?;
     reply.set_session(&session);
-    let mut generation = text.start(args, &mut session)?;
+    let mut generation = text.start(args, &settings, &mut session)?;
     reply.collect(&mut generation)?;
     Ok(exit_of(&generation))
 }
@@ -181,13 +181,18 @@ impl Text {
         Ok(Self { prompt, echo, grammar: args.grammar.read()? })
     }
 
-    fn start<'s>(&self, args: &Args, session: &'s mut Session) -> anyhow::Result<Generation<'s>> {
+    fn start<'s>(
+        &self,
+        args: &Args,
+        settings: &Settings,
+        session: &'s mut Session,
+    ) -> anyhow::Result<Generation<'s>> {
         let mut options = GenerateOptions::default().echo(self.echo).ignore_end(args.ignore_eos);
         options.grammar.clone_from(&self.grammar);
         if !args.is_chat() {
             return Ok(session.generate(&self.prompt, options)?);
         }
-        let template = Settings::template(&args.engine.local, session.model())?;
+        let template = settings.template(session.model())?;
         Ok(session.generate_chat_with(&template, &self.messages(args), options)?)
     }
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use powerinfer::{Session, Timeout};
-use powerinfer_server::{ApiKeys, Build, Cors, Served, Server, ServerError, ServerOptions};
+use powerinfer_server::{
+    ApiKeys, Build, Cors, Digests, Served, Server, ServerError, ServerOptions,
+};
 use serde_json::json;
 
 use super::engine_args::LocalArgs;
@@ -19,6 +21,10 @@ use super::service;
 use super::service::ending::Ending;
 use super::service::events::Events;
 use super::service::peer::{self, Peer};
+#[cfg(all(unix, feature = "hub"))]
+use super::service::pid_file::Holder;
+#[cfg(unix)]
+use super::service::pid_file::PidFile;
 use super::settings::Settings;
 
 /// Why a server ends, in its last event.
@@ -169,16 +175,22 @@ fn serve(mut args: Args, events: &Events) -> Ended {
     if args.parent_death {
         ending.watch_parent();
     }
+    #[cfg(unix)]
+    let mut pid_file: Option<PidFile> = None;
     #[cfg(feature = "hub")]
     if args.pull {
+        #[cfg(unix)]
+        {
+            pid_file = args.tell_download()?;
+        }
         let pulled = pull(&args, events, &ending).map_err(|error| (MODEL, error))?;
         let Some(name) = pulled else { return Ok(ending.reason()) };
         args.engine.model = Some(name.into());
     }
     let settings = args.settings().map_err(failed)?;
-    let options = args.options(&settings).map_err(failed)?;
-    let key = args.api_key.first().cloned();
-    let origin = options.origin.clone();
+    let keys = args.keys().map_err(failed)?;
+    let options = args.options(&settings, &keys).map_err(failed)?;
+    let wanted = options.settings();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2) // the engine computes on threads of its own
         .max_blocking_threads(4) // prompts are prepared on them; each keeps memory of its own
@@ -189,14 +201,17 @@ fn serve(mut args: Args, events: &Events) -> Ended {
     runtime.block_on(async {
         let server = match Server::bind(options).await {
             Err(ServerError::Bind { address, source }) if source.kind() == ErrorKind::AddrInUse => {
-                let wanted = (origin.settings_hash.as_deref(), args.model_name.as_deref());
-                return taken(address, key.as_deref(), wanted);
+                return taken(address, keys.first().map(String::as_str), &wanted);
             }
             server => server.map_err(|error| failed(error.into()))?,
         };
         let address = server.address();
         #[cfg(unix)]
-        let _pid_file = args.write_pid_file(address).map_err(failed)?;
+        let _pid_file = match pid_file.take() {
+            Some(file) => file.listens(address).map(|()| Some(file)),
+            None => args.write_pid_file(address),
+        }
+        .map_err(failed)?;
         #[cfg(not(unix))]
         if args.pid_file.is_some() {
             return Err(failed(service::not_here("--pid-file")));
@@ -245,26 +260,32 @@ impl std::error::Error for LoadFailed {
 }
 
 /// Says who has the address: a server with the same settings, which is fine, or somebody else.
-fn taken(address: SocketAddr, key: Option<&str>, wanted: (Option<&str>, Option<&str>)) -> Ended {
+fn taken(address: SocketAddr, key: Option<&str>, wanted: &Digests) -> Ended {
     let other = |reason: String| {
         let error = anyhow::anyhow!("cannot listen on {address}: {reason}; choose another --port");
         Err((PORT, exit::coded(Exit::Failure, error)))
     };
     match peer::look(address, key) {
         Peer::Ours(version) => {
-            let (settings, name) = wanted;
-            // One that is loading has no name yet.
-            let model = version.model.as_deref();
-            let same_name = name.is_none() || model.is_none() || name == model;
             let pid = version.pid;
-            if version.settings_hash.as_deref() == settings && same_name {
+            let differences = wanted.differences(&version.settings);
+            if differences.is_empty() {
+                // One that is loading has no name yet.
+                let model = version.model.as_deref();
                 announce("running", address, pid, model).map_err(|error| (FAILED, error))?;
                 return Ok("running");
             }
             other(format!(
-                "a powerinfer server with another model or settings runs there, process {pid}"
+                "a powerinfer server with other settings runs there, process {pid}, which differ in \
+                 {}",
+                differences.join(", ")
             ))
         }
+        Peer::WantsKey => other(format!(
+            "{} has the port and asks for an API key, which {}",
+            peer::describe_owner(address.port()),
+            if key.is_some() { "the first one given here is not" } else { "is not given here" },
+        )),
         _ => other(format!("the port is taken by {}", peer::describe_owner(address.port()))),
     }
 }
@@ -288,7 +309,8 @@ fn pull(args: &Args, events: &Events, ending: &Ending) -> anyhow::Result<Option<
 }
 
 impl Args {
-    fn options(&self, settings: &Settings) -> anyhow::Result<ServerOptions> {
+    /// The keys of arguments and file, without empty ones.
+    fn keys(&self) -> anyhow::Result<Vec<String>> {
         let mut keys = self.api_key.clone();
         if let Some(path) = &self.api_key_file {
             let before = keys.len();
@@ -298,6 +320,11 @@ impl Args {
                 return Err(exit::usage(format!("{path}: wanted a key a line, found none")));
             }
         }
+        keys.retain(|key| !key.trim().is_empty());
+        Ok(keys)
+    }
+
+    fn options(&self, settings: &Settings, keys: &[String]) -> anyhow::Result<ServerOptions> {
         let mut options = ServerOptions::default();
         options.address = SocketAddr::new(self.host, self.port);
         options.keys = ApiKeys::new(keys);
@@ -312,7 +339,8 @@ impl Args {
         options.allow_lark = self.allow_lark;
         options.drain_timeout = self.drain_timeout.duration();
         options.build = Build::new(env!("POWERINFER_COMMIT"), env!("POWERINFER_FEATURES"));
-        options.origin = settings.origin()?;
+        options.origin = settings.origin(&self.engine)?;
+        options.origin.settings.set("model_name", &json!(self.model_name));
         #[cfg(feature = "otel")]
         {
             options.propagation = Some(super::traces::propagation());
@@ -320,23 +348,47 @@ impl Args {
         Ok(options)
     }
 
-    /// Writes the file that `status` and `stop` read.
+    /// The file that `status` and `stop` read, if there is one. By default each port has its own.
     #[cfg(unix)]
-    fn write_pid_file(
-        &self,
-        address: SocketAddr,
-    ) -> anyhow::Result<Option<service::pid_file::PidFile>> {
-        let path = match &self.pid_file {
-            None if self.in_session => service::default_pid_file(address.port()),
+    fn pid_file_path(&self, port: u16) -> Option<PathBuf> {
+        match &self.pid_file {
+            None if self.in_session && port != 0 => service::default_pid_file(port),
             path => path.clone(),
-        };
-        path.map(|path| service::pid_file::PidFile::create(&path, address)).transpose()
+        }
+    }
+
+    /// Writes it.
+    #[cfg(unix)]
+    fn write_pid_file(&self, address: SocketAddr) -> anyhow::Result<Option<PidFile>> {
+        let path = self.pid_file_path(address.port());
+        path.map(|path| PidFile::create(&path, address)).transpose()
+    }
+
+    /// Writes it before there is a model, unless a server holds it that listens, as that one may be
+    /// the same.
+    #[cfg(all(unix, feature = "hub"))]
+    fn tell_download(&self) -> Result<Option<PidFile>, (&'static str, anyhow::Error)> {
+        let address = SocketAddr::new(self.host, self.port);
+        let Some(path) = self.pid_file_path(self.port) else { return Ok(None) };
+        match PidFile::downloading(&path, address).map_err(|error| (FAILED, error))? {
+            Ok(file) => Ok(Some(file)),
+            Err(Some(Holder { pid, is_downloading: true, .. })) => {
+                let error = anyhow::anyhow!(
+                    "{}: process {pid} fetches the model of a server for {address}: wait for it, or \
+                     end it with `powerinfer stop`",
+                    path.display()
+                );
+                Err((PORT, exit::coded(Exit::Failure, error)))
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     fn settings(&mut self) -> anyhow::Result<Settings> {
         if self.engine.time_gpu {
             return Err(exit::usage("--time-gpu is for `run` and `chat`: leave it out"));
         }
+        self.engine.check_is_local()?;
         let mut settings = Settings::new(&self.engine)?;
         let parallel = &mut settings.policy.runtime.batch_size;
         *parallel = match self.parallel {
@@ -367,7 +419,7 @@ fn load(
     }
     // Without a template there is no chat, but all the rest.
     let wants_template = args.engine.chat_template.is_some() || model.chat_template().is_ok();
-    let template = wants_template.then(|| Settings::template(&args.engine, &model)).transpose()?;
+    let template = wants_template.then(|| settings.template(&model)).transpose()?;
     let policy = settings.policy.clone();
     let mut served = Served::new(model, move |model| Session::with_policy(model, &policy))
         .chat_template(template)

@@ -31,6 +31,15 @@ pub(super) struct Settings {
     written: Option<Policy>,
     /// The lock file that model, policy and engine are compared with.
     lock: Option<PathBuf>,
+    /// The chat template of the arguments, if they name one.
+    template: Option<TemplateFile>,
+}
+
+/// A chat template that was read, but not yet with the model that it is for.
+#[derive(Debug)]
+struct TemplateFile {
+    path: PathBuf,
+    text: String,
 }
 
 /// Where the model comes from.
@@ -60,7 +69,8 @@ impl Settings {
             validated.map_err(|error| exit::coded(exit::Exit::Usage, error))?;
         }
         let cache = if args.verify { CacheMode::Force } else { CacheMode::Use };
-        Ok(Self { policy, source, cache, written, lock })
+        let template = args.chat_template.as_deref().map(TemplateFile::read).transpose()?;
+        Ok(Self { policy, source, cache, written, lock, template })
     }
 
     /// Whether the model inside of this program is run.
@@ -81,14 +91,24 @@ impl Settings {
 
     /// What is served, for those who ask a server.
     #[cfg(feature = "server")]
-    pub(super) fn origin(&self) -> anyhow::Result<powerinfer_server::Origin> {
+    pub(super) fn origin(&self, args: &LocalArgs) -> anyhow::Result<powerinfer_server::Origin> {
         let mut all = self.policy.clone();
         if !self.is_demo() {
             all.model_path = path_text(&std::path::absolute(self.policy.resolved_model_path()?)?)?;
         }
         let checksum = self.policy.audit.checksum.clone();
         let policy_hash = self.written.as_ref().map(Policy::hash);
-        Ok(powerinfer_server::Origin::new(checksum, policy_hash, Some(all.hash())))
+        let mut settings = powerinfer_server::Digests::default();
+        let serde_json::Value::Object(all) = serde_json::to_value(&all)? else {
+            unreachable!("a policy is a map");
+        };
+        for (name, value) in &all {
+            settings.set(name, value);
+        }
+        settings.set("gpu", &args.gpu.settings()?);
+        let template = self.template.as_ref().map(|template| template.text.as_str());
+        settings.set("chat_template", &template.into());
+        Ok(powerinfer_server::Origin::new(checksum, policy_hash, settings))
     }
 
     /// Loads the model, and checks that it is the right one and fits.
@@ -138,10 +158,9 @@ impl Settings {
     }
 
     /// The chat template: that of the arguments, else the file's.
-    pub(super) fn template(args: &LocalArgs, model: &Model) -> anyhow::Result<ChatTemplate> {
-        if let Some(path) = &args.chat_template {
-            let text = read_file(path)?;
-            let template = ChatTemplate::for_model(Some(&text), None, model.tokenizer()?);
+    pub(super) fn template(&self, model: &Model) -> anyhow::Result<ChatTemplate> {
+        if let Some(TemplateFile { path, text }) = &self.template {
+            let template = ChatTemplate::for_model(Some(text), None, model.tokenizer()?);
             let template = template.map_err(|error| exit::coded(exit::Exit::Usage, error));
             return template.with_context(|| format!("chat template {}", path.display()));
         }
@@ -167,6 +186,13 @@ impl Settings {
             Some(threshold) => options.sparse_threshold(threshold),
             None => options,
         }
+    }
+}
+
+impl TemplateFile {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = read_file(path).map_err(|error| exit::coded(exit::Exit::Usage, error))?;
+        Ok(Self { path: path.to_owned(), text })
     }
 }
 

@@ -251,6 +251,21 @@ fn ctrl_c_ends_a_reply_with_its_metrics() {
 }
 
 #[test]
+fn a_log_line_says_nothing_twice() {
+    let mut command = powerinfer(&["run", "-m", DEMO, "-p", "Once", "-n", "2"]);
+    let command = command.args(["--log-format", "json", "--quiet"]).env("RUST_LOG", "trace");
+    let log = stderr(&command.output().unwrap());
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut generations = lines.iter().filter(|line| line["fields"]["event"] == "generation");
+    let generation = generations.next().unwrap_or_else(|| panic!("{log}"));
+    assert_eq!(generation["fields"]["metrics"]["completion_tokens"], 2, "{generation}");
+    assert!(generation.get("spans").is_none(), "its own fields say that: {generation}");
+    for line in &lines {
+        assert!(line.get("span").is_none(), "it is the last one of `spans`: {line}");
+    }
+}
+
+#[test]
 fn a_time_limit_is_an_error_of_its_own() {
     let output = run(&["-p", "Once", "--timeout", "1ms", "--json"]);
     assert_eq!(code(&output), 9, "{}", stderr(&output));

@@ -72,6 +72,15 @@ pub(super) fn post(port: &str, path: &str, headers: &str, body: &str) -> String 
     answer
 }
 
+/// The answer of a server to a GET.
+pub(super) fn get(port: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// Asks for a text without an end, which goes on until the stream is dropped.
 pub(super) fn endless(port: &str) -> TcpStream {
     let body =
@@ -117,16 +126,28 @@ fn a_server_is_started_found_used_and_ended() {
             (&"running".into(), &ready["pid"])
         );
     }
-    for other in [
-        &["serve", "-m", DEMO][..],
-        &["serve", "--detach", "-m", DEMO],
-        &["serve", "-c", config, "--model-name", "another"],
-        &["serve", "-c", config, "--threads", "1"],
+    let template = file(&host.folder, "template", "{{ messages }}");
+    for (other, difference) in [
+        (&["-m", DEMO][..], "audit.checksum, "),
+        (&["--detach", "-m", DEMO], "audit.checksum, "),
+        (&["-c", config, "--model-name", "another"], "model_name;"),
+        (&["-c", config, "--threads", "1"], "runtime.threads;"),
+        (&["-c", config, "--chat-template", text(&template)], "chat_template;"),
+        (&["-c", config, "--context-shift", "--allow-lark"], "allow_lark, context_shift;"),
+        (&["-c", config, "--cors", "*", "--queue", "7"], "cors, queue;"),
+        (&["-c", config, "--prefill-chunk", "8"], "prefill_chunk;"),
+        (&["-c", config, "--drain-timeout", "1s"], "drain_timeout;"),
+        (&["-c", config, "--api-key", "secret"], "api_keys;"),
+        (&["-c", config, "--gpu", "preferred", "--disable-gpu-index"], "gpu.disable_gpu_index, "),
     ] {
-        let refused = host.run(other);
+        let refused = host.run(&[&["serve"], other].concat());
         assert_eq!(code(&refused), 1, "{other:?}: {}", stdout(&refused));
-        let wanted = format!("another model or settings runs there, process {}", ready["pid"]);
+        let wanted = format!(
+            "with other settings runs there, process {}, which differ in {difference}",
+            ready["pid"]
+        );
         assert!(stderr(&refused).contains(&wanted), "{other:?}: {}", stderr(&refused));
+        assert!(!stderr(&refused).contains("secret"), "{}", stderr(&refused));
     }
 
     let body = r#"{"prompt": "Once", "max_tokens": 3}"#;
@@ -186,6 +207,17 @@ fn a_model_that_cannot_be_loaded_is_error_2() {
 }
 
 #[test]
+fn only_a_model_of_this_process_is_served() {
+    for (engine, wanted) in
+        [("openai", "of this process"), ("vllm", "known are powerinfer, openai")]
+    {
+        let output = super::support::run(&["serve", "--port", "0", "--engine", engine]);
+        assert_eq!(code(&output), 2, "{engine}: {}", stdout(&output));
+        assert!(stderr(&output).contains(wanted), "{engine}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn events_tell_the_life_of_a_server_and_a_closed_input_ends_it() {
     let mut host = Host::new();
     let arguments = ["serve", "--events", "--parent-death", "-m", DEMO];
@@ -214,8 +246,17 @@ fn a_file_with_the_process_id_finds_a_server_without_its_key() {
     assert_eq!(first.lines().next().unwrap(), child.id().to_string());
     assert_eq!(code(&host.run(&["status"])), 12, "at the address a key is wanted");
     assert_eq!(code(&host.run(&["serve", "--api-key", "k"])), 0, "the same runs");
-    let other = host.run(&["serve", "--api-key", "other"]);
-    assert_eq!(code(&other), 1, "nobody may know what runs: {}", stdout(&other));
+    let keys = file(&host.folder, "keys", "\nk\n");
+    assert_eq!(code(&host.run(&["serve", "--api-key-file", text(&keys)])), 0, "the same runs");
+    for (arguments, wanted) in [
+        (&["serve", "--api-key", "other"][..], "which the first one given here is not"),
+        (&["serve"], "which is not given here"),
+        (&["serve", "--api-key", "k", "--api-key", "other"], "differ in api_keys;"),
+    ] {
+        let other = host.run(arguments);
+        assert_eq!(code(&other), 1, "{arguments:?}: {}", stdout(&other));
+        assert!(stderr(&other).contains(wanted), "{arguments:?}: {}", stderr(&other));
+    }
     let second = powerinfer(&["serve", "--port", "0", "--pid-file", pid_file]).output().unwrap();
     assert_eq!(code(&second), 1, "the file is held: {}", stdout(&second));
     let status = powerinfer(&["status", "--pid-file", pid_file]).output().unwrap();

@@ -7,23 +7,25 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::service::{Host, endless, foreground, until};
-use super::support::{code, json, stderr, stdout, text};
+use super::support::{DEMO, code, json, policy, run, stderr, stdout, text};
 
 #[test]
 fn a_server_that_loads_says_so_and_can_be_ended() {
     let host = Host::new();
-    // A template that nobody has written yet keeps the load waiting.
-    let template = host.folder.path().join("template");
-    assert!(Command::new("mkfifo").arg(&template).status().unwrap().success());
+    let config = policy(&host.folder, &format!("model_path: '{DEMO}'\nruntime: {{gpu: 'off'}}"));
+    let locked = stdout(&run(&["lock", "-c", text(&config)]));
+    // A lock file that nobody has written yet keeps the load waiting.
+    let lock = host.folder.path().join("lock");
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
     for is_written in [true, false] {
-        let serve = ["serve", "--events", "--chat-template", text(&template)];
+        let serve = ["serve", "--events", "-c", text(&config), "--expect", text(&lock)];
         let (mut child, mut events) = foreground(&mut host.command(&serve));
         until(&mut events, "listening");
         let status = host.status();
         assert_eq!((&status["state"], &status["model"]), (&"loading".into(), &Value::Null));
         assert_eq!(status["pid"], child.id());
         if is_written {
-            std::fs::write(&template, "{{ messages }}").unwrap();
+            std::fs::write(&lock, &locked).unwrap();
             until(&mut events, "ready");
             assert_eq!(host.status()["state"], "ready");
         }

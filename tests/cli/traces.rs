@@ -1,6 +1,7 @@
 //! What a collector of OpenTelemetry is told of requests and texts.
 
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Output, Stdio};
 
@@ -9,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::collector::{Collector, Span};
-use super::service::{foreground, post, until};
+use super::service::{endless, foreground, get, post, until};
 use super::support::{DEMO, code, file, powerinfer, stderr, stdout, text};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -157,6 +158,85 @@ fn streams_choices_and_embeddings_have_their_spans() {
     assert_eq!(refused.attributes["http.response.status_code"], 400);
     assert_eq!(refused.failure, None, "it is the client's");
     assert_eq!(spans.len(), 7, "what computes nothing has none: {spans:#?}");
+}
+
+#[test]
+fn a_text_for_which_the_queue_has_no_place_says_so() {
+    let collector = Collector::new();
+    let server = Server::new(&collector, &["--parallel", "1", "--queue", "1", "--context-shift"]);
+    let running = endless(&server.port);
+    let mut told = BufReader::new(&running).lines().map(Result::unwrap);
+    assert!(told.any(|line| line.contains(r#""text":"#)), "it has left the queue");
+    let waiting = endless(&server.port);
+    while !get(&server.port, "/stats").contains(r#""waiting":1"#) {
+        std::thread::yield_now();
+    }
+    let refused = server.post("/v1/completions", true, &json!({"prompt": "Once"}));
+    assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+    drop((running, waiting));
+    server.end();
+
+    let spans = collector.spans();
+    let mut texts = spans.iter().filter(|span| span.attributes["error.type"] == "queue_full");
+    let text = texts.next().unwrap_or_else(|| panic!("{spans:#?}"));
+    assert!(text.name.starts_with("text_completion ") && texts.next().is_none(), "{spans:#?}");
+    assert!(text.failure.as_ref().unwrap().contains("the queue has no room"), "{text:?}");
+    assert_eq!(
+        (&*text.trace, &text.attributes["gen_ai.usage.output_tokens"]),
+        (TRACE, &Value::Null)
+    );
+}
+
+#[test]
+fn a_text_of_another_engine_is_part_of_the_trace_of_who_asked() {
+    let collector = Collector::new();
+    let server = Server::new(&collector, &[]);
+    let url = format!("http://127.0.0.1:{}/v1", server.port);
+    let ask = |arguments: &[&str]| {
+        let mut command = powerinfer(&["run", "--url", &url, "-p", "Once", "-n", "3"]);
+        command.args(arguments).args(["--otel-endpoint", &collector.url]).output().unwrap()
+    };
+    let asked = ask(&["--temp", "0.7", "--seed", "9"]);
+    assert_eq!(code(&asked), 0, "{}", stderr(&asked));
+    let refused = ask(&["-m", "another"]);
+    assert_eq!(code(&refused), 13, "{}", stderr(&refused));
+    let port: i64 = server.port.parse().unwrap();
+    server.end();
+
+    let spans = collector.spans();
+    let clients: Vec<&Span> = spans.iter().filter(|span| span.kind == SpanKind::Client).collect();
+    let [asked, refused] = *clients else { panic!("{spans:#?}") };
+    assert_eq!((&*asked.parent, &asked.failure), ("", &None));
+    let of = &asked.attributes;
+    let model = of["gen_ai.response.model"].as_str().unwrap();
+    assert_eq!(asked.name, format!("text_completion {model}"));
+    for (key, wanted) in [
+        ("gen_ai.operation.name", json!("text_completion")),
+        ("gen_ai.provider.name", json!("openai")),
+        ("gen_ai.request.model", json!(model)),
+        ("gen_ai.request.max_tokens", json!(3)),
+        ("gen_ai.request.seed", json!(9)),
+        ("gen_ai.request.temperature", json!(0.7)),
+        ("gen_ai.usage.output_tokens", json!(3)),
+        ("gen_ai.response.finish_reasons", json!(["length"])),
+        ("server.address", json!("127.0.0.1")),
+        ("server.port", json!(port)),
+    ] {
+        assert_eq!(of[key], wanted, "{key}: {of}");
+    }
+    assert!(of["gen_ai.usage.input_tokens"].as_i64().unwrap() > 1, "{of}");
+    assert!(of["gen_ai.response.time_to_first_chunk"].as_f64().unwrap() > 0.0, "{of}");
+    let request = spans.iter().find(|span| span.parent == asked.id).unwrap();
+    assert_eq!((&request.trace, request.kind), (&asked.trace, SpanKind::Server), "{spans:#?}");
+    let text = spans.iter().find(|span| span.parent == request.id).unwrap();
+    assert_eq!((&text.trace, &text.name), (&asked.trace, &asked.name), "{spans:#?}");
+
+    assert_eq!(refused.name, "text_completion another");
+    assert_eq!(
+        (&refused.attributes["error.type"], &refused.failure),
+        (&"404".into(), &Some(String::new()))
+    );
+    assert_ne!(refused.trace, asked.trace);
 }
 
 #[test]

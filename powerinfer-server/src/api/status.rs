@@ -49,6 +49,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, ApiErr
 pub(crate) async fn version(State(app): State<App>) -> Json<Version> {
     let build = app.options().build;
     let origin = app.options().origin.clone();
+    let settings = app.options().settings();
     Json(Version {
         engine: "powerinfer",
         number: env!("CARGO_PKG_VERSION"),
@@ -59,7 +60,8 @@ pub(crate) async fn version(State(app): State<App>) -> Json<Version> {
         model: app.loaded().ok().map(|engine| engine.id.clone()),
         checksum: origin.checksum,
         policy_hash: origin.policy_hash,
-        settings_hash: origin.settings_hash,
+        settings_hash: settings.hash(),
+        settings,
     })
 }
 

@@ -165,7 +165,16 @@ impl Engine {
     /// Puts requests into the queue, all or none, and gives the replies in their order.
     pub(crate) fn submit(&self, requests: Vec<Request>) -> Result<Vec<Reply>, ApiError> {
         let mailbox = self.mailbox().clone().ok_or_else(lost)?;
-        let places = Queue::enter(&self.queue, requests.len())?;
+        let places = match Queue::enter(&self.queue, requests.len()) {
+            Ok(places) => places,
+            Err(error) => {
+                let (code, message) = error.in_words();
+                for request in requests {
+                    request.refuse(code, message);
+                }
+                return Err(error);
+            }
+        };
         let submit = |(request, place): (Request, QueuePlace)| {
             let (sender, reply) = reply::channel(request.handle());
             let sent = mailbox.send(Submission { request, reply: sender, place });

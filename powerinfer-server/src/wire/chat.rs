@@ -80,7 +80,10 @@ pub(crate) enum Role {
 
 /// Text, or parts of text.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "wanted a text, or parts such as {\"type\": \"text\", \"text\": \"..\"}: there are no pictures and no sound"
+)]
 pub(crate) enum Content {
     /// Text.
     Text(String),

@@ -30,7 +30,7 @@ generation_request! {
 
 /// Text, tokens, or several of either.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "wanted a text, token ids, or a list of either")]
 pub(crate) enum Prompt {
     /// Text.
     Text(String),

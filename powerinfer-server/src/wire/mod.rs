@@ -24,7 +24,7 @@ pub(crate) struct StreamEvent {
 
 /// One string or several.
 #[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "wanted a text or a list of texts")]
 pub(crate) enum OneOrMany {
     /// One.
     One(String),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::digests::Digests;
 use crate::engine::Snapshot;
 
 /// Whether the server can serve.
@@ -34,8 +35,11 @@ pub(crate) struct Version {
     pub(crate) checksum: Option<String>,
     /// Hash of the policy.
     pub(crate) policy_hash: Option<String>,
-    /// Hash of all settings, those of the command line included.
-    pub(crate) settings_hash: Option<String>,
+    /// Hash of all settings, those of the command line and the API keys included.
+    pub(crate) settings_hash: String,
+    /// A digest of each of them, by its name.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub(crate) settings: Digests,
 }
 
 /// What the engine does.

@@ -44,7 +44,10 @@ pub(crate) struct FunctionDefinition {
 
 /// Which functions the model calls.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "wanted `none`, `auto`, `required`, or {\"type\": \"function\", \"function\": {\"name\": ..}}"
+)]
 pub(crate) enum ToolChoice {
     /// By a word.
     Mode(ToolMode),

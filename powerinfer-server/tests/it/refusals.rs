@@ -18,6 +18,32 @@ fn chat(field: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
+async fn a_value_of_no_known_form_is_told_the_forms() {
+    let server = Running::new().await;
+    let picture = json!([{"type": "image_url", "image_url": {"url": "data:,"}}]);
+    for (path, body, param, wanted) in [
+        (
+            CHAT,
+            json!({"messages": [{"role": "user", "content": picture}]}),
+            "messages[0].content",
+            "no pictures",
+        ),
+        (CHAT, chat("tool_choice", json!(1)), "tool_choice", "wanted `none`, `auto`, `required`"),
+        (CHAT, chat("stop", json!(1)), "stop", "wanted a text or a list of texts"),
+        (
+            COMPLETIONS,
+            json!({"prompt": {}}),
+            "prompt",
+            "wanted a text, token ids, or a list of either",
+        ),
+    ] {
+        let (status, error) = server.refusal(path, &body).await;
+        assert_eq!((status, error["param"].as_str()), (400, Some(param)), "{error}");
+        assert!(error["message"].as_str().unwrap().contains(wanted), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn parameters_are_refused_by_their_names() {
     let server = Running::new().await;
     for (field, value) in [

@@ -42,12 +42,13 @@ impl LocalEngine {
 
 /// The engine for the registry.
 pub(super) fn load(options: LoadOptions) -> Result<Box<dyn TextEngine>, Error> {
-    let LoadOptions { policy, url, api_key, model, timeout } = options;
+    let LoadOptions { policy, url, api_key, model, timeout, propagation } = options;
     let not_used = [
         (url.is_some(), "a URL", "choose the engine openai"),
         (api_key.is_some(), "an API key", "leave it out"),
         (model.is_some(), "the name of a model", "give the file in a policy"),
         (timeout.is_some(), "a timeout", "give it in the policy"),
+        (propagation.is_some(), "a propagation of traces", "leave it out"),
     ];
     if let Some((_, what, instead)) = not_used.into_iter().find(|(is_given, ..)| *is_given) {
         return Err(EngineError::NotUsed { engine: NAME, what, instead }.into());

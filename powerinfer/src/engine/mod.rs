@@ -26,6 +26,7 @@ mod local;
 #[cfg(feature = "openai")]
 mod openai;
 mod options;
+mod propagation;
 mod registry;
 mod stop;
 
@@ -39,6 +40,7 @@ pub use local::LocalEngine;
 #[cfg(feature = "openai")]
 pub use openai::{OpenAiEngine, SseEvent, SseParser, SseTooLong};
 pub use options::Options;
+pub use propagation::Propagation;
 pub use registry::{Registration, all, get};
 pub use stop::StopHandle;
 
@@ -151,6 +153,8 @@ pub struct LoadOptions {
     pub model: Option<String>,
     /// Ends a remote request that takes longer. Local ones have that in their policy.
     pub timeout: Option<Duration>,
+    /// Makes remote requests part of the trace of their spans; without it, they begin their own.
+    pub propagation: Option<Propagation>,
 }
 
 impl LoadOptions {
@@ -188,6 +192,13 @@ impl LoadOptions {
         self.timeout = timeout.into();
         self
     }
+
+    /// Sets how remote requests become part of the trace of their spans.
+    #[must_use]
+    pub fn propagation(mut self, propagation: impl Into<Option<Propagation>>) -> Self {
+        self.propagation = propagation.into();
+        self
+    }
 }
 
 impl std::fmt::Debug for LoadOptions {
@@ -198,6 +209,7 @@ impl std::fmt::Debug for LoadOptions {
             .field("api_key", &self.api_key.as_ref().map(|_| "hidden"))
             .field("model", &self.model)
             .field("timeout", &self.timeout)
+            .field("propagation", &self.propagation)
             .finish()
     }
 }

@@ -7,6 +7,7 @@ mod generation;
 mod interrupt;
 mod meter;
 mod options;
+mod pages;
 mod parallel;
 mod preparation;
 mod run;
@@ -37,6 +38,7 @@ use crate::ffi::{ContextHandle, CoreError, CoreErrorKind};
 use crate::model::Model;
 use crate::statistics::ActivationStatistics;
 use interrupt::{Cause, Interrupt};
+use pages::Pages;
 use run::Run;
 use watchdog::Watchdog;
 
@@ -84,6 +86,7 @@ pub struct Session {
     watchdog: Option<Watchdog>,
     /// Tokens that the KV cache holds, by sequence.
     histories: Vec<Vec<Token>>,
+    pages: Pages,
     /// Tokens of a text at most, prompt and completion together.
     capacity: usize,
     scratch: Scratch,
@@ -125,6 +128,7 @@ impl Session {
             interrupt: Interrupt::new(context.cancel_ref()),
             watchdog: None,
             histories: vec![Vec::new(); to_usize(options.sequences)],
+            pages: Pages::new(to_usize(options.sequences), to_usize(context.room())),
             capacity: to_usize(length.unwrap_or(0)),
             context,
             model,
@@ -171,10 +175,18 @@ impl Session {
         self.scratch.fill(batch, &self.histories, self.model.info().vocab_size)?;
         let Scratch { tokens, positions, sequences, outputs, .. } = &self.scratch;
         let result = self.context.decode(tokens, positions, sequences, outputs);
-        result.map_err(|error| self.decode_error(error, batch.len()))?;
+        if let Err(error) = result {
+            self.pages.undo(&self.scratch.lengths, self.room());
+            self.check_pages();
+            return Err(self.decode_error(error, batch.len()));
+        }
         for token in batch.tokens() {
             self.histories[to_usize(token.sequence)].push(token.token);
         }
+        for (sequence, &tokens) in self.scratch.lengths.iter().enumerate() {
+            self.pages.extend(sequence, tokens);
+        }
+        self.check_pages();
         Ok(())
     }
 
@@ -231,6 +243,8 @@ impl Session {
         }
         self.context.fork(source, target, n)?;
         self.histories[to] = self.histories[from][..to_usize(n)].to_vec();
+        self.pages.fork(from, to, to_usize(n));
+        self.check_pages();
         Ok(())
     }
 
@@ -243,6 +257,8 @@ impl Session {
         let index = self.sequence(sequence)?;
         self.context.truncate(sequence, n)?;
         self.histories[index].truncate(to_usize(n));
+        self.pages.truncate(index, to_usize(n));
+        self.check_pages();
         Ok(())
     }
 
@@ -325,6 +341,10 @@ impl Session {
     /// Forgets a cancel that came while nothing was computed.
     pub fn clear_cancel(&mut self) {
         self.interrupt.clear(&mut self.context);
+    }
+
+    fn check_pages(&self) {
+        debug_assert_eq!(self.pages.room(), self.room(), "pages are counted as the core does");
     }
 
     /// Index of a sequence's history.

@@ -31,6 +31,7 @@ mod policy;
 mod policy_fields;
 mod reuse;
 mod scheduler;
+mod scheduler_room;
 mod statistics;
 mod support;
 mod tokenizer;

@@ -14,17 +14,17 @@ use crate::support::{PROMPT, fresh, greedy, session};
 
 /// What has come of a request so far.
 #[derive(Debug, Default)]
-struct Reply {
+pub(crate) struct Reply {
     text: String,
     details: Vec<powerinfer::TokenDetail>,
-    started: usize,
+    pub(crate) started: usize,
     finished: Option<Finished>,
-    failed: Option<Arc<Error>>,
+    pub(crate) failed: Option<Arc<Error>>,
     vector: Option<Vec<f32>>,
 }
 
 impl Reply {
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.finished.is_some() || self.failed.is_some() || self.vector.is_some()
     }
 
@@ -49,14 +49,14 @@ impl Reply {
 }
 
 #[derive(Default)]
-struct Replies(HashMap<RequestId, Reply>);
+pub(crate) struct Replies(pub(crate) HashMap<RequestId, Reply>);
 
 impl Replies {
-    fn step(&mut self, scheduler: &mut Scheduler) -> bool {
+    pub(crate) fn step(&mut self, scheduler: &mut Scheduler) -> bool {
         scheduler.step(&mut |id, event| self.0.entry(id).or_default().take(event))
     }
 
-    fn run(&mut self, scheduler: &mut Scheduler) {
+    pub(crate) fn run(&mut self, scheduler: &mut Scheduler) {
         for _ in 0..10_000 {
             if !self.step(scheduler) {
                 return;
@@ -66,7 +66,7 @@ impl Replies {
     }
 }
 
-fn scheduler(sequences: u32, context: u32) -> Scheduler {
+pub(crate) fn scheduler(sequences: u32, context: u32) -> Scheduler {
     let options = SessionOptions::default().sequences(sequences).context(context);
     Scheduler::new(session(options))
 }
@@ -226,6 +226,50 @@ fn time_limits_count_the_queue() {
     replies.run(&mut scheduler);
     assert!(replies.0[&first].finished.is_some());
     assert!(matches!(*replies.0[&late].failed.clone().unwrap(), Error::Timeout { .. }));
+}
+
+#[test]
+fn who_is_late_in_the_queue_is_told_then_and_not_at_its_turn() {
+    let mut scheduler = scheduler(1, 1024);
+    let mut replies = Replies::default();
+    let requests = scheduler.requests();
+    let first = requests.text("The dog", greedy(100)).unwrap();
+    let first = scheduler.submit(first);
+    replies.step(&mut scheduler);
+    let patient =
+        requests.text("One day", greedy(4)).unwrap().time_limit(Duration::from_secs(3600));
+    let patient = scheduler.submit(patient);
+    let late = requests.text("One day", greedy(4)).unwrap().time_limit(Duration::ZERO);
+    let late = scheduler.submit(late);
+    replies.step(&mut scheduler);
+    let reply = &replies.0[&late];
+    assert!(matches!(**reply.failed.as_ref().unwrap(), Error::Timeout { .. }), "{reply:?}");
+    assert_eq!(reply.started, 0, "it never had a sequence: {reply:?}");
+    assert!(!replies.0[&first].is_over(), "who runs goes on");
+    assert!(!replies.0.contains_key(&patient), "who may still wait does");
+    replies.run(&mut scheduler);
+    assert!(replies.0[&patient].finished.is_some() && replies.0[&first].finished.is_some());
+}
+
+#[test]
+fn prompts_share_a_step_and_the_shortest_gets_what_is_over() {
+    // The share of each of three prompts in a step of so many tokens, the shortest first.
+    for (chunk, shares) in [(2, [1, 1, 0]), (8, [3, 3, 2]), (9, [3, 3, 3]), (30, [8, 11, 11])] {
+        let mut scheduler = scheduler(4, 1024).prefill_chunk(chunk);
+        let mut replies = Replies::default();
+        let requests = scheduler.requests();
+        let beside = requests.text("The dog", greedy(100)).unwrap();
+        scheduler.submit(beside);
+        replies.step(&mut scheduler);
+        // Each is of other tokens, and the shortest comes neither first nor last.
+        for (token, n) in [(400, 20), (500, 8), (600, 40)] {
+            let prompt = requests.tokens(&vec![token; n], greedy(1)).unwrap();
+            scheduler.submit(prompt);
+        }
+        replies.step(&mut scheduler);
+        let shared = [2, 1, 3].map(|sequence| scheduler.session().sequence_len(sequence).unwrap());
+        assert_eq!(shared, shares, "of {chunk}");
+    }
 }
 
 #[test]

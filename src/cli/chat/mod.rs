@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 fn load(args: &Args, interrupt: &Interrupt) -> anyhow::Result<Box<dyn TextEngine>> {
     let settings = Settings::new(&args.engine.local)?;
     let model = settings.load(&args.engine.local, interrupt)?;
-    let template = Settings::template(&args.engine.local, &model)?;
+    let template = settings.template(&model)?;
     let session = settings.session(&args.engine.local, &model)?;
     if !args.quiet {
         gpu_args::tell(&model.info().gpu);

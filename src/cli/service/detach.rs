@@ -64,7 +64,10 @@ pub(in super::super) fn start(
             }
         }
         if let Some(status) = status {
-            let exit = status.code().map_or(Exit::Failure, Exit::of_code);
+            let exit = match status.code().map_or(Exit::Failure, Exit::of_code) {
+                Exit::Success => Exit::Interrupted, // it was told to end before it was ready
+                exit => exit,
+            };
             return Err(exit::coded(exit, error_of(exit_event.as_ref(), &log_file)));
         }
         if interrupt.has_come() {

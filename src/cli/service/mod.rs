@@ -58,6 +58,8 @@ pub(super) struct StopArgs {
 struct Running {
     pid: u32,
     address: SocketAddr,
+    /// Whether it fetches its model and does not listen yet.
+    is_downloading: bool,
     /// Whether the process is known to be the server: it holds its file, or listens there.
     is_sure: bool,
 }
@@ -104,7 +106,7 @@ fn find(which: &Which) -> anyhow::Result<Running> {
         peer::Peer::Nobody => Err(not_running(format!("nobody listens on {address}"))),
         peer::Peer::Ours(version) => {
             let is_sure = peer::owner(which.port).is_some_and(|owner| owner.pid == version.pid);
-            Ok(Running { pid: version.pid, address, is_sure })
+            Ok(Running { pid: version.pid, address, is_downloading: false, is_sure })
         }
         peer::Peer::WantsKey => {
             let message =
@@ -126,7 +128,9 @@ fn by_file(which: &Which) -> anyhow::Result<Option<Running>> {
     };
     let holder = path.as_deref().map(pid_file::holder).transpose()?.flatten();
     match (holder, &which.pid_file) {
-        (Some((pid, address)), _) => Ok(Some(Running { pid, address, is_sure: true })),
+        (Some(pid_file::Holder { pid, address, is_downloading }), _) => {
+            Ok(Some(Running { pid, address, is_downloading, is_sure: true }))
+        }
         (None, Some(path)) => {
             Err(not_running(format!("{}: no server that runs holds this file", path.display())))
         }

@@ -4,6 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use powerinfer_server::Digests;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -27,7 +28,8 @@ pub(in super::super) struct Version {
     engine: String,
     pub(in super::super) pid: u32,
     pub(in super::super) model: Option<String>,
-    pub(in super::super) settings_hash: Option<String>,
+    #[serde(default)]
+    pub(in super::super) settings: Digests,
 }
 
 /// A process that listens on a port.

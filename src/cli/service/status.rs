@@ -1,5 +1,7 @@
 //! `powerinfer status`: whether a server runs, and how it is.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
 use super::super::exit::Exit;
@@ -9,15 +11,11 @@ use super::{StatusArgs, find, peer};
 /// Prints one line of JSON about a server that runs.
 pub(in super::super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let running = find(&args.which)?;
-    let state = match peer::get(running.address, "/ready", None) {
-        Ok((200, _)) => "ready".to_owned(),
-        // Its own word: loading, stopping or engine_lost.
-        Ok((_, body)) => body["error"]["code"].as_str().unwrap_or("unknown").to_owned(),
-        // It listens no more, but finishes what it accepted.
-        Err(_) => "stopping".to_owned(),
+    let (state, model) = if running.is_downloading {
+        ("downloading".to_owned(), Value::Null)
+    } else {
+        (state(running.address), model(running.address, args.which.api_key.as_deref()))
     };
-    let version = peer::version(running.address, args.which.api_key.as_deref());
-    let model = version.ok().and_then(|version| version.model).map_or(Value::Null, Value::from);
     Out::lock().json_line(&json!({
         "event": "status",
         "state": state,
@@ -27,4 +25,21 @@ pub(in super::super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
         "model": model,
     }))?;
     Ok(Exit::Success)
+}
+
+/// How a server is that has listened.
+fn state(address: SocketAddr) -> String {
+    match peer::get(address, "/ready", None) {
+        Ok((200, _)) => "ready".to_owned(),
+        // Its own word: loading, stopping or engine_lost.
+        Ok((_, body)) => body["error"]["code"].as_str().unwrap_or("unknown").to_owned(),
+        // It listens no more, but finishes what it accepted.
+        Err(_) => "stopping".to_owned(),
+    }
+}
+
+/// The model that it serves, if it tells one.
+fn model(address: SocketAddr, key: Option<&str>) -> Value {
+    let version = peer::version(address, key);
+    version.ok().and_then(|version| version.model).map_or(Value::Null, Value::from)
 }

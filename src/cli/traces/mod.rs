@@ -83,6 +83,20 @@ pub(super) fn propagation() -> powerinfer_server::Propagation {
     })
 }
 
+/// Makes requests to other engines part of the traces of their spans.
+#[cfg(feature = "openai")]
+pub(super) fn injection() -> powerinfer::engine::Propagation {
+    use opentelemetry::propagation::TextMapPropagator as _;
+    use opentelemetry_sdk::propagation::TraceContextPropagator;
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+    powerinfer::engine::Propagation::new(|span| {
+        let mut headers = std::collections::HashMap::new();
+        // Nothing where nothing is exported.
+        TraceContextPropagator::new().inject_context(&span.context(), &mut headers);
+        headers.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+    })
+}
+
 /// What sends the spans, as the environment names it.
 fn resource() -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));

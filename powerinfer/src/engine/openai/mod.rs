@@ -15,9 +15,11 @@ use serde_json::{Map, Value, json};
 pub use sse::{SseEvent, SseParser, SseTooLong};
 
 use super::{
-    EngineError, EngineInfo, Input, LoadOptions, Options, Reply, Request, StopHandle, TextEngine,
+    EngineError, EngineInfo, Input, LoadOptions, Options, Propagation, Reply, Request, StopHandle,
+    TextEngine,
 };
 use crate::error::Error;
+use crate::trace::{self, Operation};
 use stopper::Stopper;
 use stream::Stream;
 use transport::Endpoint;
@@ -45,6 +47,7 @@ pub struct OpenAiEngine {
     endpoint: Endpoint,
     model: String,
     stopper: Arc<Stopper>,
+    propagation: Option<Propagation>,
 }
 
 impl OpenAiEngine {
@@ -66,13 +69,20 @@ impl OpenAiEngine {
             Some(model) => model,
             None => only_model(&endpoint, &stopper)?,
         };
-        Ok(Self { endpoint, model, stopper })
+        Ok(Self { endpoint, model, stopper, propagation: None })
+    }
+
+    /// Sets how requests become part of the trace of their spans; without it, they begin their own.
+    #[must_use]
+    pub fn propagation(mut self, propagation: impl Into<Option<Propagation>>) -> Self {
+        self.propagation = propagation.into();
+        self
     }
 }
 
 /// The engine for the registry.
 pub(super) fn load(options: LoadOptions) -> Result<Box<dyn TextEngine>, Error> {
-    let LoadOptions { policy, url, api_key, model, timeout } = options;
+    let LoadOptions { policy, url, api_key, model, timeout, propagation } = options;
     if policy.is_some() {
         let instead = "give URL and model; Options::from_policy reads what it says of generation";
         return Err(EngineError::NotUsed { engine: NAME, what: "a policy", instead }.into());
@@ -81,7 +91,7 @@ pub(super) fn load(options: LoadOptions) -> Result<Box<dyn TextEngine>, Error> {
         engine: NAME,
         what: "the URL of an endpoint, such as http://127.0.0.1:8080/v1",
     })?;
-    Ok(Box::new(OpenAiEngine::new(&url, api_key, model, timeout)?))
+    Ok(Box::new(OpenAiEngine::new(&url, api_key, model, timeout)?.propagation(propagation)))
 }
 
 impl TextEngine for OpenAiEngine {
@@ -107,16 +117,21 @@ impl TextEngine for OpenAiEngine {
         on_piece: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Reply, Error> {
         self.check(request.options)?;
-        let (path, body) = self.body(request);
+        let (operation, path, body) = self.body(request);
+        let span = trace::remote_generation(operation, &self.remote(), request.options);
         let mut stream = Stream::new(self.endpoint.address(path));
-        let result = self
-            .endpoint
-            .events(&self.stopper, path, &body, &mut |event| stream.take(event, on_piece));
-        match result {
+        let headers = self.headers(&span);
+        let result = self.endpoint.events(&self.stopper, path, &headers, &body, &mut |event| {
+            stream.take(event, on_piece)
+        });
+        let model = stream.model.take();
+        let reply = match result {
             Ok(()) => stream.finish(),
             Err(Error::Cancelled) => Ok(stream.stopped()),
             Err(error) => Err(error),
-        }
+        };
+        trace::remote_end(&span, model.as_deref(), &reply);
+        reply
     }
 
     fn embed(&mut self, text: &str) -> Result<Vec<f32>, Error> {
@@ -130,9 +145,12 @@ impl TextEngine for OpenAiEngine {
         }
         let body = json!({"model": self.model, "input": text, "encoding_format": "float"});
         let wanted = "one embedding of floats";
-        let answer: Answer =
-            self.endpoint.json(&self.stopper, "embeddings", Some(&body), wanted)?;
-        let [Embedding { embedding }] = answer.data;
+        let span = trace::remote_embedding(&self.remote());
+        let headers = self.headers(&span);
+        let answer: Result<Answer, Error> =
+            self.endpoint.json(&self.stopper, "embeddings", &headers, Some(&body), wanted);
+        let [Embedding { embedding }] =
+            answer.inspect_err(|error| trace::remote_fail(&span, error))?.data;
         Ok(embedding)
     }
 
@@ -147,19 +165,32 @@ impl TextEngine for OpenAiEngine {
 }
 
 impl OpenAiEngine {
-    fn body(&self, request: &Request<'_>) -> (&'static str, Value) {
+    /// Whom requests go to, for their spans.
+    fn remote(&self) -> trace::Remote<'_> {
+        let (address, port) = self.endpoint.server();
+        trace::Remote { model: &self.model, address, port }
+    }
+
+    /// The headers that name the trace of a span.
+    fn headers(&self, span: &tracing::Span) -> Vec<(String, String)> {
+        self.propagation.as_ref().map_or_else(Vec::new, |propagation| propagation.headers(span))
+    }
+
+    fn body(&self, request: &Request<'_>) -> (Operation, &'static str, Value) {
         let given = request.options.iter().filter(|(_, value)| !value.is_null());
         let mut body: Map<String, Value> =
             given.map(|(key, value)| (key.to_owned(), value.clone())).collect();
         body.insert("model".to_owned(), self.model.as_str().into());
         body.insert("stream".to_owned(), true.into());
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
-        let (path, key, input) = match request.input {
-            Input::Text(text) => ("completions", "prompt", json!(text)),
-            Input::Chat(messages) => ("chat/completions", "messages", json!(messages)),
+        let (operation, path, key, input) = match request.input {
+            Input::Text(text) => (Operation::Completion, "completions", "prompt", json!(text)),
+            Input::Chat(messages) => {
+                (Operation::Chat, "chat/completions", "messages", json!(messages))
+            }
         };
         body.insert(key.to_owned(), input);
-        (path, Value::Object(body))
+        (operation, path, Value::Object(body))
     }
 }
 
@@ -175,7 +206,7 @@ fn only_model(endpoint: &Endpoint, stopper: &Stopper) -> Result<String, Error> {
     }
     /// More than these would fill the screen.
     const LISTED: usize = 20;
-    let mut models: Models = endpoint.json(stopper, "models", None, "a list of models")?;
+    let mut models: Models = endpoint.json(stopper, "models", &[], None, "a list of models")?;
     match models.data.as_mut_slice() {
         [model] => Ok(std::mem::take(&mut model.id)),
         models => Err(EngineError::WhichModel {

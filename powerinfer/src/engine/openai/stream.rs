@@ -16,6 +16,8 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub(super) struct Stream {
     address: String,
+    /// The model that answers, as the endpoint calls it.
+    pub(super) model: Option<String>,
     start: Instant,
     first: Option<Instant>,
     last: Option<Instant>,
@@ -28,6 +30,7 @@ pub(super) struct Stream {
 #[derive(Deserialize)]
 struct Chunk {
     error: Option<Value>,
+    model: Option<String>,
     #[serde(default)]
     choices: Vec<Choice>,
     usage: Option<Usage>,
@@ -65,7 +68,7 @@ impl Stream {
     pub(super) fn new(address: String) -> Self {
         let start = Instant::now();
         let (first, last, finish_reason, usage) = (None, None, None, None);
-        Self { address, start, first, last, finish_reason, usage, is_left: false }
+        Self { address, model: None, start, first, last, finish_reason, usage, is_left: false }
     }
 
     /// Takes an event; breaks where nothing more is to come or wanted.
@@ -85,6 +88,7 @@ impl Stream {
             let url = self.address.clone();
             return Err(EngineError::Refused { url, status: 200, message }.into());
         }
+        self.model = chunk.model.or(self.model.take());
         if let Some(usage) = chunk.usage {
             self.usage = Some(usage);
         }

@@ -73,6 +73,18 @@ impl Endpoint {
         &self.url
     }
 
+    /// The host of the URL, and its port.
+    pub(super) fn server(&self) -> (&str, u16) {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("http", &self.url));
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let usual = if scheme == "https" { 443 } else { 80 };
+        match host.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(usual)),
+            _ => (host, usual),
+        }
+    }
+
     /// The URL of a request.
     pub(super) fn address(&self, path: &str) -> String {
         format!("{}/{path}", self.url)
@@ -83,13 +95,14 @@ impl Endpoint {
         &self,
         stopper: &Stopper,
         path: &str,
+        headers: &[(String, String)],
         body: Option<&Value>,
         wanted: &'static str,
     ) -> Result<T, Error> {
         let address = self.address(path);
         let agent = self.config.new_agent();
         stopper.run(&agent, || {
-            let answer = self.send(&agent, &address, body, "application/json")?;
+            let answer = self.send(&agent, &address, headers, body, "application/json")?;
             let text = self.text(&address, answer)?;
             serde_json::from_str(&text).map_err(|error| {
                 let found = format!("{error} in {}", excerpt(&text));
@@ -103,13 +116,14 @@ impl Endpoint {
         &self,
         stopper: &Stopper,
         path: &str,
+        headers: &[(String, String)],
         body: &Value,
         on_event: &mut dyn FnMut(&SseEvent) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
         let address = self.address(path);
         let agent = self.config.new_agent();
         stopper.run(&agent, || {
-            let answer = self.send(&agent, &address, Some(body), "text/event-stream")?;
+            let answer = self.send(&agent, &address, headers, Some(body), "text/event-stream")?;
             let kind = answer.headers().get("content-type");
             let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
             if !kind.starts_with("text/event-stream") {
@@ -144,11 +158,14 @@ impl Endpoint {
         &self,
         agent: &Agent,
         address: &str,
+        more: &[(String, String)],
         body: Option<&Value>,
         accept: &str,
     ) -> Result<Response<Body>, Error> {
         let key = self.api_key.as_ref().map(|key| ("authorization", format!("Bearer {key}")));
         let headers = std::iter::once(("accept", accept.to_owned())).chain(key);
+        let headers =
+            headers.chain(more.iter().map(|(name, value)| (name.as_str(), value.clone())));
         let result = if let Some(body) = body {
             let request = agent.post(address).header("content-type", "application/json");
             headers
@@ -252,6 +269,18 @@ mod tests {
             assert!(error.contains("http://127.0.0.1:8080/v1"), "{error}");
         }
         assert_eq!(Endpoint::new("http://x/v1/", None, None).unwrap().url(), "http://x/v1");
+    }
+
+    #[test]
+    fn the_server_of_a_url_is_told_without_its_user() {
+        for (url, wanted) in [
+            ("http://127.0.0.1:8080/v1", ("127.0.0.1", 8080)),
+            ("https://me:secret@models.example.org/v1", ("models.example.org", 443)),
+            ("http://[::1]:9/v1", ("[::1]", 9)),
+            ("http://[::1]", ("[::1]", 80)),
+        ] {
+            assert_eq!(Endpoint::new(url, None, None).unwrap().server(), wanted, "{url}");
+        }
     }
 
     #[test]

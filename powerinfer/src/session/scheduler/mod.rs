@@ -3,6 +3,7 @@
 mod event;
 mod job;
 mod request;
+mod room;
 mod schedule;
 mod slots;
 
@@ -26,8 +27,9 @@ const PREFILL_CHUNK: usize = 64;
 /// - A prompt that begins like a text in the cache, finished or running, takes over what they share.
 /// - Long prompts are cut, so that texts go on beside them; prompts that are computed together
 ///   share the step.
-/// - First come, first served. Where the cache gets full, what finished texts left in it goes
-///   first; then the last one admitted goes back to the queue and starts over, with its text so
+/// - First come, first served. A request enters when the cache has room for its prompt beside those
+///   that run, to the page. Where texts grow until the cache is full, what finished ones left in it
+///   goes first; then the last one admitted goes back to the queue and starts over, with its text so
 ///   far, when there is room.
 /// - An error of one request, a panic too, ends that request only.
 ///

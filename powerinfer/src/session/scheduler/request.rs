@@ -182,6 +182,12 @@ impl Request {
         self
     }
 
+    /// Gives it up before it is submitted. Its span says so by `kind`, a word for the error such as
+    /// `queue_full`, and `reason`, a sentence.
+    pub fn refuse(self, kind: &str, reason: &str) {
+        trace::refuse(self.work.span(), kind, reason);
+    }
+
     /// Cancels it from any thread.
     pub fn handle(&self) -> RequestHandle {
         self.handle.clone()

@@ -10,6 +10,7 @@ use super::super::{Part, Session, core_index, to_usize};
 use super::event::{Event, RequestId};
 use super::job::{Due, Job};
 use super::request::Request;
+use super::room::{self, Claim};
 use super::slots::{Place, Slots, common_prefix};
 use crate::batch::Batch;
 use crate::error::Error;
@@ -168,12 +169,9 @@ impl Schedule {
                 index += 1;
                 continue;
             }
-            let wanted = job.window().len() - place.kept;
-            if !self.has_room(session, wanted, place) {
-                return;
-            }
+            let Some(dropped) = self.room_for(session, job, place) else { return };
             let Some(mut job) = self.waiting.remove(index) else { return };
-            match enter(session, place) {
+            match enter(session, place, &dropped) {
                 Ok(()) => {
                     self.slots.take(place.sequence);
                     job.admit(place.kept);
@@ -199,22 +197,21 @@ impl Schedule {
         self.running.iter().any(shares)
     }
 
-    /// Whether a text with `wanted` tokens to compute can enter, after those left behind have made
-    /// room. Without any other text it may try.
-    fn has_room(&self, session: &mut Session, wanted: usize, place: Place) -> bool {
-        let promised: usize = self.running.iter().map(|running| remaining(session, running)).sum();
-        loop {
-            if wanted.saturating_add(promised) <= session.room() {
-                return true;
-            }
-            let spared = place.source.unwrap_or(place.sequence);
-            let Some(oldest) = self.slots.oldest_kept(&session.histories, Some(spared)) else {
-                return self.running.is_empty();
-            };
-            if session.truncate(core_index(oldest), 0).is_err() {
-                return self.running.is_empty();
-            }
-        }
+    /// Which of the sequences left behind have to go so that a text can enter; none if that is not
+    /// enough. What it takes over goes last. Without any other text it may try.
+    fn room_for(&self, session: &Session, job: &Job, place: Place) -> Option<Vec<usize>> {
+        let claim = |running: &Running| Claim {
+            sequence: to_usize(running.sequence),
+            tokens: running.job.window().len(),
+        };
+        let promised: Vec<Claim> = self.running.iter().map(claim).collect();
+        let mut kept = self.slots.kept(&session.histories);
+        kept.retain(|&sequence| sequence != place.sequence);
+        kept.sort_by_key(|&sequence| Some(sequence) == place.source); // stable
+        let n = room::make(&session.pages, &promised, place, job.window().len(), &kept);
+        let n = n.or_else(|| promised.is_empty().then_some(kept.len()))?;
+        kept.truncate(n);
+        Some(kept)
     }
 
     /// Collects the next batch: first the texts, each with one token, then the prompts, which
@@ -290,7 +287,7 @@ impl Schedule {
     /// Makes room where a step found none: those left behind go first, then the last one admitted
     /// goes back to the queue; one that is alone has reached its end.
     fn make_room(&mut self, session: &mut Session, error: Error, sink: Sink<'_>) {
-        if let Some(oldest) = self.slots.oldest_kept(&session.histories, None) {
+        if let Some(&oldest) = self.slots.kept(&session.histories).first() {
             if let Err(error) = session.truncate(core_index(oldest), 0) {
                 self.fail_all(session, error, sink);
             }
@@ -364,14 +361,15 @@ fn remaining(session: &Session, running: &Running) -> usize {
     running.job.window().len() - session.histories[to_usize(running.sequence)].len()
 }
 
-/// Leaves in a sequence what a text begins with.
-fn enter(session: &mut Session, place: Place) -> Result<(), Error> {
+/// Leaves in a sequence what a text begins with, and nothing in those that are dropped for it.
+fn enter(session: &mut Session, place: Place, dropped: &[usize]) -> Result<(), Error> {
     let sequence = core_index(place.sequence);
     match place.source {
-        None => session.truncate(sequence, core_index(place.kept)),
+        None => session.truncate(sequence, core_index(place.kept))?,
         Some(source) => {
             session.truncate(sequence, 0)?;
-            session.fork(core_index(source), sequence, core_index(place.kept))
+            session.fork(core_index(source), sequence, core_index(place.kept))?;
         }
     }
+    dropped.iter().try_for_each(|&dropped| session.truncate(core_index(dropped), 0))
 }

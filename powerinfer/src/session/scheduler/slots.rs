@@ -63,15 +63,13 @@ impl Slots {
         self.used[sequence] = self.clock;
     }
 
-    /// The free sequence with tokens that was left longest ago, but `spared`.
-    pub(super) fn oldest_kept(
-        &self,
-        histories: &[Vec<Token>],
-        spared: Option<usize>,
-    ) -> Option<usize> {
-        (0..histories.len())
-            .filter(|&i| !self.is_busy[i] && !histories[i].is_empty() && Some(i) != spared)
-            .min_by_key(|&i| self.used[i])
+    /// The free sequences with tokens, those left longest ago first.
+    pub(super) fn kept(&self, histories: &[Vec<Token>]) -> Vec<usize> {
+        let mut kept: Vec<usize> = (0..histories.len())
+            .filter(|&i| !self.is_busy[i] && !histories[i].is_empty())
+            .collect();
+        kept.sort_by_key(|&i| self.used[i]);
+        kept
     }
 }
 

@@ -19,7 +19,10 @@ const INSTALL: &str = "Install CMake, make and a C++20 compiler (GCC 11, Clang 1
     The variables CMAKE and CXX choose other programs.";
 
 fn main() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("vendor/powerinfer");
+    // Asked for now: when this program was compiled, a shared target folder may have belonged to
+    // another checkout.
+    let package = env::var_os("CARGO_MANIFEST_DIR").expect("Cargo sets CARGO_MANIFEST_DIR");
+    let source = Path::new(&package).join("vendor/powerinfer");
     let header = source.join("include/powerinfer.h");
     // Cargo looks at every file of a folder. Tests and benchmarks are not part of the library.
     let native =
@@ -37,8 +40,12 @@ fn main() {
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR"));
     #[cfg(feature = "bindgen")]
-    bindings::check(&header, Path::new("src/bindings.rs"), &out.join("bindings.rs"))
-        .unwrap_or_else(|message| fail(&message));
+    bindings::check(
+        &header,
+        &Path::new(&package).join("src/bindings.rs"),
+        &out.join("bindings.rs"),
+    )
+    .unwrap_or_else(|message| fail(&message));
 
     check_compiler(&out);
     build(&source, &out);

@@ -33,10 +33,9 @@ pub(crate) fn check(header: &Path, committed: &Path, fresh: &Path) -> Result<(),
     if fs::read_to_string(committed).is_ok_and(|committed| committed == text) {
         return Ok(());
     }
-    let (fresh, committed) =
-        (fresh.display(), Path::new(env!("CARGO_MANIFEST_DIR")).join(committed));
     Err(format!(
-        "the committed bindings differ from powerinfer.h; update them: `cp {fresh} {}`",
+        "the committed bindings differ from powerinfer.h; update them: `cp {} {}`",
+        fresh.display(),
         committed.display()
     ))
 }

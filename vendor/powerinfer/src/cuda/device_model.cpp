@@ -218,6 +218,14 @@ CudaModel::CudaModel(
         static_cast<unsigned long long>(placement.vram_budget),
         static_cast<unsigned long long>(placement.reserve)
     );
+    const int head_dim = model_->config().head_dim;
+    PI_CHECK(
+        head_dim % 2 == 0 && head_dim <= kMaxHeadDim,
+        unsupported,
+        "the model has heads of %d elements, on a GPU want an even number of at most %d",
+        head_dim,
+        kMaxHeadDim
+    );
     count_devices();
     info_ = device_info(0);
     PI_CHECK(

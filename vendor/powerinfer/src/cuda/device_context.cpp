@@ -63,8 +63,8 @@ void CudaContext::forward(
     Compute& compute, KvCache& cache, const Tokens& tokens, const std::atomic<bool>& cancelled
 ) {
     const bool is_repeated = tokens.n == n_tokens_;
-    begin_step(compute, cache, tokens);
     try {
+        begin_step(compute, cache, tokens);
         for (Piece& piece : pieces_) {
             PI_CHECK(
                 !cancelled.load(std::memory_order_relaxed),
@@ -89,7 +89,7 @@ void CudaContext::forward(
             finish_on_host(compute, cache, tokens, cancelled);
         }
     } catch (...) {
-        stream_.drain();
+        abandon_step();
         throw;
     }
 }
@@ -147,6 +147,13 @@ void CudaContext::enqueue(const Piece& piece) const {
             queue_.begin_layer(work.layer, n_tokens_);
         }
     }
+}
+
+// The device is done, and the next step is like none before: what this one has not launched is not
+// captured yet, as the first launch of a kernel loads it.
+void CudaContext::abandon_step() noexcept {
+    stream_.drain();
+    n_tokens_ = 0;
 }
 
 // ---- the host's share ----
@@ -209,6 +216,15 @@ void CudaContext::enqueue_outputs(const int32_t* tokens, int n, bool is_first) {
 }
 
 void CudaContext::write_outputs(const OutputRows& rows, Stats& stats) {
+    try {
+        finish_on_device(rows, stats);
+    } catch (...) {
+        abandon_step();
+        throw;
+    }
+}
+
+void CudaContext::finish_on_device(const OutputRows& rows, Stats& stats) {
     const auto dim = static_cast<size_t>(config_.dim);
     const auto n_hidden = static_cast<size_t>(rows.n) * dim;
     clock_.start_device(stream_);

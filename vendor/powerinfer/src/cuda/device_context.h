@@ -70,10 +70,12 @@ private:
     void finish_on_host(
         Compute& compute, KvCache& cache, const Tokens& tokens, const std::atomic<bool>& cancelled
     );
+    void finish_on_device(const OutputRows& rows, Stats& stats);
     void enqueue_outputs(const int32_t* tokens, int n, bool is_first);
     void take_logits(const OutputRows& rows, const Span& span);
     void pause_step();
     void end_step(Stats& stats);
+    void abandon_step() noexcept;
 
     std::shared_ptr<CudaModel> device_;
     const Model& model_;

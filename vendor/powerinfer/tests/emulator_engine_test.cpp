@@ -189,6 +189,22 @@ void a_machine_without_a_device_says_so() {
     info.struct_size = sizeof info;
     CHECK_ERROR(device, "no GPU can be used", engine::check(pi_device_get_info(0, &info)));
     CHECK_ERROR(device, "no GPU can be used", on_device::load(file.get(), plan.get()));
+    emu::config().n_devices = 1;
+    emu::config().driver = 0;
+    CHECK_ERROR(device, "no driver is installed", on_device::load(file.get(), plan.get()));
+    emu::config().driver = 12040;
+    CHECK_ERROR(
+        device,
+        "the driver is for CUDA 12.4, this program is for 13.0",
+        on_device::load(file.get(), plan.get())
+    );
+    emu::config().driver = 13000;
+    emu::config().has_kernels = false;
+    CHECK_ERROR(
+        device,
+        "runs nothing of this program: no kernel image is available",
+        on_device::load(file.get(), plan.get())
+    );
 }
 
 // Whatever could not be enqueued: the device is done then, and the step can be made again.

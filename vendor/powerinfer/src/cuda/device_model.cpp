@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <numeric>
+#include <string>
 
 namespace powerinfer::cuda {
 
@@ -33,6 +34,22 @@ DeviceInfo device_info(int index) {
     return {properties.name, PI_DEVICE_API, total_bytes, free_bytes, pci_bus_id};
 }
 
+// CUDA has one error for no driver and for an old one.
+std::string reason_of(cudaError_t status) {
+    int driver = 0;
+    int runtime = 0;
+    if (status != cudaErrorInsufficientDriver || cudaDriverGetVersion(&driver) != cudaSuccess ||
+        cudaRuntimeGetVersion(&runtime) != cudaSuccess) {
+        return status == cudaSuccess ? "the driver lists none" : cudaGetErrorString(status);
+    }
+    const auto text_of = [](int version) {
+        return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+    };
+    return driver == 0 ? "no driver is installed"
+                       : "the driver is for CUDA " + text_of(driver) + ", this program is for " +
+                             text_of(runtime);
+}
+
 int count_devices() {
     int n = 0;
     const cudaError_t status = cudaGetDeviceCount(&n);
@@ -40,9 +57,22 @@ int count_devices() {
         status == cudaSuccess && n > 0,
         device,
         "no GPU can be used: %s; `nvidia-smi` shows whether the driver sees one",
-        status == cudaSuccess ? "the driver lists none" : cudaGetErrorString(status)
+        reason_of(status).c_str()
     );
     return n;
+}
+
+// Better when a model is loaded than in its first step.
+void check_kernels(const DeviceInfo& device) {
+    const OwnedStream stream;
+    const cudaError_t status = probe(stream);
+    PI_CHECK(
+        status == cudaSuccess,
+        device,
+        "the GPU %s runs nothing of this program: %s; compile it for that kind of GPU",
+        device.name.c_str(),
+        cudaGetErrorString(status)
+    );
 }
 
 std::vector<int32_t> others(const std::vector<int32_t>& neurons, int hidden_dim) {
@@ -238,6 +268,7 @@ CudaModel::CudaModel(
         static_cast<unsigned long long>(info_.total_bytes),
         static_cast<unsigned long long>(info_.free_bytes)
     );
+    check_kernels(info_);
     Upload counting;
     place(counting);
     const uint64_t wanted = counting.used() + context_bytes(*model_, shape_, layers_.size());

@@ -100,6 +100,9 @@ cudaError_t keep(cudaError_t error, std::string detail) {
 }
 
 cudaError_t unusable() {
+    if (config().driver < kVersion) {
+        return keep(cudaErrorInsufficientDriver, "");
+    }
     if (config().n_devices <= 0) {
         return keep(cudaErrorNoDevice, "");
     }
@@ -207,7 +210,7 @@ cudaError_t cudaGetLastError() {
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-    *version = kVersion;
+    *version = config().driver;
     return cudaSuccess;
 }
 

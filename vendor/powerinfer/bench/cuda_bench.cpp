@@ -50,7 +50,8 @@ int main(int argc, char** argv) {
     bool is_good = true;
     double copy_speed = 0;
     try {
-        const DeviceInfo device = list_devices().front();
+        count_devices(); // or the reason why there is none
+        const DeviceInfo device = device_info(0);
         std::printf(
             "%s (%s), %.0f of %.0f MiB free\n",
             device.name.c_str(),

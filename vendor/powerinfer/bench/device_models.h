@@ -20,7 +20,7 @@ inline constexpr double kMiB = 1 << 20;
 inline constexpr engine::Options kContext = {.n_threads = 0, .n_ctx = 512, .n_batch = 32};
 
 inline uint64_t free_bytes() {
-    return list_devices().front().free_bytes;
+    return device_info(0).free_bytes;
 }
 
 struct Step {

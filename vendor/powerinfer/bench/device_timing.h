@@ -27,7 +27,7 @@ struct Effort {
 inline const Effort& effort() {
     static constexpr Effort kFull = {size_t{1} << 30, 4, 20, {256, 4096}, 64, {256, 512}};
     static constexpr Effort kLittle = {size_t{1} << 20, 0, 2, {32, 288}, 2, {40, 64}};
-    static const bool is_emulated = std::string_view(list_devices().front().api) == "emulated";
+    static const bool is_emulated = std::string_view(device_info(0).api) == "emulated";
     return is_emulated ? kLittle : kFull;
 }
 

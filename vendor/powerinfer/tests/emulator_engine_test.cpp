@@ -245,6 +245,18 @@ void a_step_that_fails_can_be_made_again() {
     }
 }
 
+// All but the first one are left alone; the emulator refuses to touch them.
+void a_second_device_is_not_touched() {
+    const Restore restore;
+    emu::config().n_devices = 2;
+    pi_device_info info{};
+    info.struct_size = sizeof info;
+    engine::check(pi_device_get_info(0, &info));
+    CHECK_EQ(info.n_devices, 2U);
+    const engine::File file = file_of(TinyShape{});
+    CHECK(on_device::load(file.get(), on_device::place(file.get(), kShared, {}).get()) != nullptr);
+}
+
 void a_device_with_too_little_memory_is_an_error() {
     const Restore restore;
     const engine::File file = file_of(TinyShape{});
@@ -316,6 +328,7 @@ int main() {
     CHECK_RUN(device_times_are_those_of_what_was_enqueued);
     CHECK_RUN(no_wait_is_missing);
     CHECK_RUN(a_machine_without_a_device_says_so);
+    CHECK_RUN(a_second_device_is_not_touched);
     CHECK_RUN(a_device_with_too_little_memory_is_an_error);
     CHECK_RUN(a_cancelled_load_leaves_the_device_as_it_was);
     return check::finish();

@@ -7,60 +7,11 @@
 #include "weights.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <numeric>
-#include <string>
 
 namespace powerinfer::cuda {
 
 namespace {
-
-DeviceInfo device_info(int index) {
-    cudaDeviceProp properties{};
-    check(cudaGetDeviceProperties(&properties, index), "properties of the device");
-    check(cudaSetDevice(index), "choice of the device");
-    size_t free_bytes = 0;
-    size_t total_bytes = 0;
-    check(cudaMemGetInfo(&free_bytes, &total_bytes), "memory of the device");
-    char pci_bus_id[32];
-    std::snprintf(
-        pci_bus_id,
-        sizeof pci_bus_id,
-        "%08x:%02x:%02x.0",
-        static_cast<unsigned>(properties.pciDomainID),
-        static_cast<unsigned>(properties.pciBusID),
-        static_cast<unsigned>(properties.pciDeviceID)
-    );
-    return {properties.name, PI_DEVICE_API, total_bytes, free_bytes, pci_bus_id};
-}
-
-// CUDA has one error for no driver and for an old one.
-std::string reason_of(cudaError_t status) {
-    int driver = 0;
-    int runtime = 0;
-    if (status != cudaErrorInsufficientDriver || cudaDriverGetVersion(&driver) != cudaSuccess ||
-        cudaRuntimeGetVersion(&runtime) != cudaSuccess) {
-        return status == cudaSuccess ? "the driver lists none" : cudaGetErrorString(status);
-    }
-    const auto text_of = [](int version) {
-        return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-    };
-    return driver == 0 ? "no driver is installed"
-                       : "the driver is for CUDA " + text_of(driver) + ", this program is for " +
-                             text_of(runtime);
-}
-
-int count_devices() {
-    int n = 0;
-    const cudaError_t status = cudaGetDeviceCount(&n);
-    PI_CHECK(
-        status == cudaSuccess && n > 0,
-        device,
-        "no GPU can be used: %s; `nvidia-smi` shows whether the driver sees one",
-        reason_of(status).c_str()
-    );
-    return n;
-}
 
 // Better when a model is loaded than in its first step.
 void check_kernels(const DeviceInfo& device) {
@@ -342,16 +293,6 @@ std::unique_ptr<DeviceContext> CudaModel::make_context(
 } // namespace powerinfer::cuda
 
 namespace powerinfer {
-
-std::vector<DeviceInfo> list_devices() {
-    std::vector<DeviceInfo> devices;
-    const int n = cuda::count_devices();
-    for (int i = 0; i < n; ++i) {
-        devices.push_back(cuda::device_info(i));
-    }
-    cuda::check(cudaSetDevice(0), "choice of the device");
-    return devices;
-}
 
 std::shared_ptr<DeviceModel> load_device_model(
     std::shared_ptr<const Model> model,

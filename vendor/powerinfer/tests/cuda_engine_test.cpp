@@ -504,7 +504,9 @@ void models_are_refused_that_cannot_be_placed() {
     TinyShape odd = shape_of("opt");
     odd.dim = 60;
     TinyShape wide = shape_of("llama");
-    wide.dim = 4 * 1026;
+    wide.dim = 1026;
+    wide.n_heads = 1;
+    wide.n_kv_heads = 1;
     for (const TinyShape& shape : {odd, wide}) {
         const engine::File heads = file_of(shape);
         CHECK_ERROR(

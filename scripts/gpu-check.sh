@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks and measures the native core on this machine's GPU, in ten minutes at most:
 #   scripts/gpu-check.sh [build] [test] [cli] [sanitize] [bench]        default: all of them
-# Needs nvcc, CMake and a C++ compiler; neither Rust nor a network. What all parts say is kept in
-# the folder OUT [target/gpu-check], their results are one table at the end. A part that fails or
-# takes too long does not stop the next ones, but the script ends with an error.
+# Needs nvcc, CMake, make or ninja, and a C++ compiler; neither Rust nor a network. What all parts
+# say is kept in the folder OUT [target/gpu-check], their results are one table at the end. A part
+# that fails or takes too long does not stop the next ones, but the script ends with an error.
 #   POWERINFER_TEST_DATA   folder with reference data [shared or ../shared, where there is one]
 #   POWERINFER             a powerinfer with the feature `cuda` [target/release/powerinfer]
 #   POWERINFER_CUDA_ARCHS  GPUs to build for, as CMake's CUDA_ARCHITECTURES [this machine's]
@@ -80,6 +80,10 @@ build() {
     if [ -z "$archs" ] && command -v nvidia-smi >/dev/null; then
         archs="$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null |
             head -n 1 | tr -cd '0-9')"
+    fi
+    # CMake asks for make unless it is told otherwise.
+    if ! command -v make >/dev/null && command -v ninja >/dev/null; then
+        local -x CMAKE_GENERATOR="${CMAKE_GENERATOR:-Ninja}"
     fi
     for file in vendor/powerinfer/tests/cuda_*_test.cpp; do
         targets+=("$(basename "$file" .cpp)")

@@ -20,17 +20,13 @@ void copy_text(char (&out)[kSize], const std::string& text) {
 pi_error* pi_device_get_info(uint32_t index, pi_device_info* out) {
     return guarded([&] {
         require(out, "out");
-        const std::vector<DeviceInfo> devices = list_devices();
+        const auto n_devices = static_cast<uint32_t>(count_devices());
         PI_CHECK(
-            index < devices.size(),
-            invalid_argument,
-            "device: want below %zu, got %u",
-            devices.size(),
-            index
+            index < n_devices, invalid_argument, "device: want below %u, got %u", n_devices, index
         );
-        const DeviceInfo& device = devices[index];
+        const DeviceInfo device = device_info(static_cast<int>(index));
         pi_device_info info{};
-        info.n_devices = static_cast<uint32_t>(devices.size());
+        info.n_devices = n_devices;
         info.total_bytes = device.total_bytes;
         info.free_bytes = device.free_bytes;
         info.api = device.api;

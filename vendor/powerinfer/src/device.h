@@ -23,8 +23,10 @@ struct DeviceInfo {
     std::string pci_bus_id; // "00000000:3b:00.0": domain, bus, device, function
 };
 
-// All devices of this machine, at least one. Throws Error(device) that says why there is none.
-std::vector<DeviceInfo> list_devices();
+// Devices of this machine, at least one. Throws Error(device) that says why there is none.
+int count_devices();
+// Of one of them. The others are left alone: what is asked of a device costs it memory.
+DeviceInfo device_info(int index);
 
 // The part of a context that is on the device: its share of the KV cache, and what it computes in.
 // Belongs to one caller at a time.

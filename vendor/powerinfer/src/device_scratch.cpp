@@ -41,7 +41,6 @@ DeviceScratch::Step take_step(Carver& carver, const Model& model, const ContextS
     step.positions = carver.take<int32_t>(tokens);
     step.sequences = carver.take<int32_t>(tokens);
     step.pages = carver.take<int32_t>(product(shape.n_sequences, KvCache::n_pages(shape.n_ctx, 1)));
-    step.output_rows = carver.take<int32_t>(tokens);
     step.begin = reinterpret_cast<std::byte*>(step.x);
     step.n_bytes = carver.used() - begin;
     return step;

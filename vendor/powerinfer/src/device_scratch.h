@@ -20,12 +20,11 @@ struct DeviceScratch {
     struct Step {
         std::byte* begin = nullptr;
         size_t n_bytes = 0;
-        float* x = nullptr;             // (T, dim) residuals
-        float* rotation = nullptr;      // (T, head_dim)
-        int32_t* positions = nullptr;   // (T,)
-        int32_t* sequences = nullptr;   // (T,)
-        int32_t* pages = nullptr;       // (n_sequences, pages_per_sequence)
-        int32_t* output_rows = nullptr; // (T,)
+        float* x = nullptr;           // (T, dim) residuals
+        float* rotation = nullptr;    // (T, head_dim)
+        int32_t* positions = nullptr; // (T,)
+        int32_t* sequences = nullptr; // (T,)
+        int32_t* pages = nullptr;     // (n_sequences, pages_per_sequence)
     } step;
 
     // Attention.

@@ -501,6 +501,20 @@ void models_are_refused_that_cannot_be_placed() {
         "planned for the strategy predictor, and the model is loaded with exact",
         on_device::load(file.get(), plan.get(), PI_STRATEGY_EXACT)
     );
+    TinyShape odd = shape_of("opt");
+    odd.dim = 60;
+    TinyShape wide = shape_of("llama");
+    wide.dim = 1026;
+    wide.n_heads = 1;
+    wide.n_kv_heads = 1;
+    for (const TinyShape& shape : {odd, wide}) {
+        const engine::File heads = file_of(shape);
+        CHECK_ERROR(
+            unsupported,
+            "an even number of at most 1024",
+            on_device::load(heads.get(), on_device::place(heads.get(), kShared, {}).get())
+        );
+    }
     TinyShape other = shape_of("llama");
     other.seed = 2;
     CHECK_ERROR(

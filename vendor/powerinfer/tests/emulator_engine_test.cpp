@@ -189,6 +189,72 @@ void a_machine_without_a_device_says_so() {
     info.struct_size = sizeof info;
     CHECK_ERROR(device, "no GPU can be used", engine::check(pi_device_get_info(0, &info)));
     CHECK_ERROR(device, "no GPU can be used", on_device::load(file.get(), plan.get()));
+    emu::config().n_devices = 1;
+    emu::config().driver = 0;
+    CHECK_ERROR(device, "no driver is installed", on_device::load(file.get(), plan.get()));
+    emu::config().driver = 12040;
+    CHECK_ERROR(
+        device,
+        "the driver is for CUDA 12.4, this program is for 13.0",
+        on_device::load(file.get(), plan.get())
+    );
+    emu::config().driver = 13000;
+    emu::config().has_kernels = false;
+    CHECK_ERROR(
+        device,
+        "runs nothing of this program: no kernel image is available",
+        on_device::load(file.get(), plan.get())
+    );
+}
+
+// Whatever could not be enqueued: the device is done then, and the step can be made again.
+void a_step_that_fails_can_be_made_again() {
+    const Restore restore;
+    TinyShape shape;
+    shape.type = DType::q5_0; // whose kernels no other case has loaded
+    const engine::File file = file_of(shape);
+    engine::Batch batch;
+    for (uint32_t i = 0; i < 5; ++i) {
+        batch.add(kTokens[i], i, 0, i < 3 ? PI_OUTPUT_HIDDEN : PI_OUTPUT_LOGITS);
+    }
+    for (const Budget& budget : {kBudgets[2], kShared, kBudgets[6]}) {
+        const engine::Placement plan = on_device::place(file.get(), budget, {});
+        const engine::Model model = on_device::load(file.get(), plan.get());
+        std::vector<std::vector<float>> logits; // of the step, made again unless the call was none
+        for (bool fails = true; fails;) {
+            const engine::Context context = engine::context(model.get());
+            emu::config().fail_in = static_cast<int>(logits.size()) + 1;
+            pi_error* error = batch.try_decode(context.get());
+            emu::config().fail_in = 0;
+            CHECK_EQ(emu::waiting_operations(), size_t{0});
+            fails = error != nullptr;
+            if (fails) {
+                CHECK_EQ(pi_error_get_kind(error), PI_ERROR_DEVICE);
+                pi_error_free(error);
+                batch.decode(context.get());
+            }
+            logits.emplace_back();
+            for (const uint32_t i : {3U, 4U}) {
+                engine::append_logits(
+                    logits.back(), context.get(), i, engine::info(model.get()).vocab_size
+                );
+            }
+        }
+        CHECK_MSG(logits.size() > 20, "%s: %zu", budget.name, logits.size());
+        CHECK_EQ(std::ranges::count(logits, logits.back()), std::ssize(logits));
+    }
+}
+
+// All but the first one are left alone; the emulator refuses to touch them.
+void a_second_device_is_not_touched() {
+    const Restore restore;
+    emu::config().n_devices = 2;
+    pi_device_info info{};
+    info.struct_size = sizeof info;
+    engine::check(pi_device_get_info(0, &info));
+    CHECK_EQ(info.n_devices, 2U);
+    const engine::File file = file_of(TinyShape{});
+    CHECK(on_device::load(file.get(), on_device::place(file.get(), kShared, {}).get()) != nullptr);
 }
 
 void a_device_with_too_little_memory_is_an_error() {
@@ -256,11 +322,13 @@ void a_cancelled_load_leaves_the_device_as_it_was() {
 } // namespace
 
 int main() {
+    CHECK_RUN(a_step_that_fails_can_be_made_again); // first: it loads kernels
     CHECK_RUN(no_more_memory_is_used_than_was_planned);
     CHECK_RUN(what_a_strategy_does_not_read_leaves_room_for_neurons);
     CHECK_RUN(device_times_are_those_of_what_was_enqueued);
     CHECK_RUN(no_wait_is_missing);
     CHECK_RUN(a_machine_without_a_device_says_so);
+    CHECK_RUN(a_second_device_is_not_touched);
     CHECK_RUN(a_device_with_too_little_memory_is_an_error);
     CHECK_RUN(a_cancelled_load_leaves_the_device_as_it_was);
     return check::finish();

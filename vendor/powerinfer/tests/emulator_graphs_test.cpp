@@ -30,6 +30,30 @@ Executable end_capture(cudaStream_t stream) {
     return Executable(graph);
 }
 
+__global__ void own_kernel() {}
+
+// The first launch of a kernel loads it, which a capture may not have to do.
+void a_kernel_is_launched_before_it_is_captured() {
+    const Stream stream;
+    cudaGraph_t graph = nullptr;
+    begin_capture(stream);
+    PI_LAUNCH((own_kernel), 1, 1, 0, stream)();
+    CHECK(has(emu::take_error(), "first launch"));
+    CHECK_EQ(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureInvalidated);
+    CHECK(!emu::take_error().empty());
+    PI_LAUNCH((own_kernel), 1, 1, 0, stream)();
+    begin_capture(stream);
+    PI_LAUNCH((own_kernel), 1, 1, 0, stream)();
+    end_capture(stream);
+    CHECK_EQ(emu::take_error(), "");
+
+    const Number x(1); // those of the other cases
+    scale(x, 1, 0, stream);
+    add(x, x, stream);
+    PI_LAUNCH((stuck_kernel), 1, 1, 0, stream)();
+    must(cudaStreamSynchronize(stream));
+}
+
 void a_graph_replays_what_was_captured() {
     const Stream stream;
     const Number x(1);
@@ -129,6 +153,7 @@ void a_capture_allows_no_waiting() {
 } // namespace
 
 int main() {
+    CHECK_RUN(a_kernel_is_launched_before_it_is_captured);
     CHECK_RUN(a_graph_replays_what_was_captured);
     CHECK_RUN(a_graph_forks_and_joins);
     CHECK_RUN(a_capture_allows_no_waiting);

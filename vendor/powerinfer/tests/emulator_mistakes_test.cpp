@@ -100,6 +100,10 @@ void impossible_launches_are_refused() {
     CHECK_ERROR(device, "nothing: invalid configuration", check_launch("nothing"));
     CHECK_EQ(emu::take_error(), "");
 
+    emu::config().has_kernels = false;
+    CHECK(has(error_of(nothing_kernel, 1, 1), "no kernel image is available"));
+    emu::config().has_kernels = true;
+
     constexpr size_t kKiB = 1024;
     CHECK_EQ(error_of(nothing_kernel, 1, 1, 48 * kKiB), "");
     CHECK(has(error_of(nothing_kernel, 1, 1, 48 * kKiB + 1), "may have 49152"));

@@ -60,6 +60,13 @@ __global__ void __launch_bounds__(kWarps* kWarp, kHeads <= 4 ? 2 : 1) attend_chu
     __shared__ float sums[kWarps][kHeads];
     __shared__ __align__(16) float sums_of_values[kWarps][kExchanged * kColumns];
 
+    // A block has no more memory unless it is asked for. Only few heads have several column tiles.
+    constexpr size_t kQueries = kHeads * (kHeads <= 4 ? kMaxHeadDim : kColumns) * sizeof(float);
+    static_assert(kMaxHeadDim % kColumns == 0);
+    static_assert(
+        kQueries + sizeof scores + sizeof maxima + sizeof sums + sizeof sums_of_values <= 48 << 10
+    );
+
     const int chunk = static_cast<int>(blockIdx.x);
     const int t = static_cast<int>(blockIdx.z);
     const int begin = chunk * shape.chunk;

@@ -7,14 +7,15 @@
 // the host enqueues when it is done. A layer whose neurons are all on the device does not meet the
 // host, so that a model that fits is one uninterrupted piece.
 //
-// What is enqueued between two meetings depends on the number of tokens only - everything else is
-// read from memory - so it is captured once and launched as a graph.
+// What is enqueued between two meetings is captured once for a number of tokens, and launched as a
+// graph (step_queue.h).
 #pragma once
 
-#include "../device_scratch.h"
 #include "device_model.h"
 #include "neuron_exchange.h"
+#include "row_counts.h"
 #include "step_clock.h"
+#include "step_queue.h"
 
 #include <memory>
 #include <optional>
@@ -35,39 +36,17 @@ public:
     int max_tokens() const noexcept override { return scratch_.n_tokens; }
     int n_layers() const noexcept override { return static_cast<int>(layers_.size()); }
     bool has_output() const noexcept override { return device_->has_output(); }
-    uint64_t n_bytes() const noexcept override { return memory_.n_bytes(); }
+    uint64_t n_bytes() const noexcept override { return memory_.device.n_bytes(); }
 
     void forward(
         Compute& compute, KvCache& cache, const Tokens& tokens, const std::atomic<bool>& cancelled
     ) override;
     void write_outputs(const OutputRows& rows, Stats& stats) override;
-    void count_neurons(std::vector<LayerStats>& layers) override;
+    void count_neurons(std::vector<LayerStats>& layers) override { row_counts_.take(layers); }
     bool send_neurons(int layer, std::span<const float> heat) override;
     int place_neurons(Stats& stats) override;
 
 private:
-    // In the host's memory, of one layer; the device writes or reads it.
-    struct Shared {
-        int32_t* n = nullptr;         // (1,) cold neurons
-        int32_t* neurons = nullptr;   // (hidden_dim,)
-        uint32_t* needed = nullptr;   // (hidden_dim,)
-        float* input = nullptr;       // (T, dim) of the feed-forward
-        float* residual = nullptr;    // (T, dim), where the host predicts
-        float* delta = nullptr;       // (T, dim) what the host's neurons add
-        float* hidden = nullptr;      // (T, dim) outputs
-        float* logits = nullptr;      // (F, vocab_size)
-        int32_t* rows = nullptr;      // (T,) of outputs
-        uint32_t* counters = nullptr; // (n_layers, kLayerCounters)
-        uint32_t* fired = nullptr;    // (n_layers, hidden_dim)
-
-        static Shared carve(Carver& carver, const Model& model, int n_tokens);
-    };
-    // Consecutive tokens of a step, or rows of its outputs: F, at most kMaxTokens.
-    struct Span {
-        int first;
-        int n;
-        int number; // among those of the step
-    };
     // What is enqueued at once. With a share on the host a layer has two pieces: at the end of the
     // first its share is ready, and after launching the second the host computes it.
     struct Piece {
@@ -82,70 +61,32 @@ private:
         int graph_tokens = 0; // that it is for
     };
 
-    // What the rows of a layer counted before they became those of other neurons.
-    struct OldCounts {
-        int layer;
-        std::vector<int32_t> neurons; // of the rows, whose counts are in shared_.fired
-    };
-
+    static std::vector<Piece> pieces_of(const std::vector<DeviceLayer>& layers);
     void begin_step(Compute& compute, KvCache& cache, const Tokens& tokens);
-    void wait_for_share(Stats& stats);
-    void pause_step();
-    void end_step(Stats& stats);
-    void copy_pages(KvCache& cache);
     void launch(Piece& piece, bool is_repeated);
-    void enqueue(const Piece& piece);
-
-    // Enqueue, for n_tokens_ tokens.
-    void enqueue_begin(int index); // up to the host's share
-    void enqueue_rest(int index);
-    void enqueue_attention(int index);
-    void enqueue_share(int index);
-    void enqueue_selection(int index, const Span& span);
-    void enqueue_neurons(int index, const Span& span);
-    void normalize_layer(
-        int index, const DeviceNorm& norm, float* out, const Packed& packed, bool is_first
-    );
-
+    void enqueue(const Piece& piece) const;
+    void wait_for_share(Stats& stats);
     void compute_share(Compute& compute, int index);
     void finish_on_host(
         Compute& compute, KvCache& cache, const Tokens& tokens, const std::atomic<bool>& cancelled
     );
-    void normalize_outputs(const int32_t* tokens, int n, bool is_first);
-    void enqueue_logits(const Span& span, Stats& stats);
+    void finish_on_device(const OutputRows& rows, Stats& stats);
+    void enqueue_outputs(const int32_t* tokens, int n, bool is_first);
     void take_logits(const OutputRows& rows, const Span& span);
-    void keep_counts(int index);
-    void add_old_counts(std::vector<LayerStats>& layers);
-    void add_counts(LayerStats& layer, int index, std::span<const int32_t> neurons) const;
-
-    // Whether what the host computed for the layer before is still to be added.
-    bool follows_share(int index) const noexcept;
-    bool is_predicting() const noexcept { return model_.strategy() == Strategy::predictor; }
-    Normalize normalization(const DeviceNorm& norm) const noexcept;
-    // Of the whole step.
-    DeviceActivations activations(const float* x, const Packed& packed, int dim) const noexcept;
-    static DeviceActivations activations(
-        const float* x, const Packed& packed, int dim, const Span& span
-    ) noexcept;
-    DeviceCache cache_of(int index) const noexcept;
-    DeviceTokens step_tokens() const noexcept;
-    DeviceTokens tokens_of(const Span& span) const noexcept;
-    static std::vector<Span> spans_of(int n_tokens);
+    void pause_step();
+    void end_step(Stats& stats);
+    void abandon_step() noexcept;
 
     std::shared_ptr<CudaModel> device_;
     const Model& model_;
     const Config& config_;
     const std::vector<DeviceLayer>& layers_;
-    ContextShape shape_;
-    int max_step_;
-    DeviceMemory memory_; // cache, then scratch
-    DeviceScratch scratch_;
-    std::byte* cache_ = nullptr; // (n_layers, 2, n_pages, kPageTokens, kv_dim)
-    size_t cache_plane_ = 0;     // bytes of the keys of one layer
-    PinnedMemory pinned_;
-    DeviceScratch::Step staging_; // in pinned memory
-    Shared shared_;
+    ContextMemory memory_;
+    const DeviceScratch& scratch_;
+    const SharedArrays& shared_;
     OwnedStream stream_;
+    StepQueue queue_;
+    RowCounts row_counts_;
     Event share_ready_;
     StepClock clock_;
 
@@ -153,7 +94,6 @@ private:
     size_t share_number_ = 0; // of the clock: the piece at whose end the host's share is ready
     int n_tokens_ = 0;        // of the step
     std::unique_ptr<NeuronExchange> exchange_; // since neurons were first sent
-    std::vector<OldCounts> old_counts_;
 };
 
 } // namespace powerinfer::cuda

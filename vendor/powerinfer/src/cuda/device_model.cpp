@@ -7,42 +7,23 @@
 #include "weights.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <numeric>
 
 namespace powerinfer::cuda {
 
 namespace {
 
-DeviceInfo device_info(int index) {
-    cudaDeviceProp properties{};
-    check(cudaGetDeviceProperties(&properties, index), "properties of the device");
-    check(cudaSetDevice(index), "choice of the device");
-    size_t free_bytes = 0;
-    size_t total_bytes = 0;
-    check(cudaMemGetInfo(&free_bytes, &total_bytes), "memory of the device");
-    char pci_bus_id[32];
-    std::snprintf(
-        pci_bus_id,
-        sizeof pci_bus_id,
-        "%08x:%02x:%02x.0",
-        static_cast<unsigned>(properties.pciDomainID),
-        static_cast<unsigned>(properties.pciBusID),
-        static_cast<unsigned>(properties.pciDeviceID)
-    );
-    return {properties.name, PI_DEVICE_API, total_bytes, free_bytes, pci_bus_id};
-}
-
-int count_devices() {
-    int n = 0;
-    const cudaError_t status = cudaGetDeviceCount(&n);
+// Better when a model is loaded than in its first step.
+void check_kernels(const DeviceInfo& device) {
+    const OwnedStream stream;
+    const cudaError_t status = probe(stream);
     PI_CHECK(
-        status == cudaSuccess && n > 0,
+        status == cudaSuccess,
         device,
-        "no GPU can be used: %s; `nvidia-smi` shows whether the driver sees one",
-        status == cudaSuccess ? "the driver lists none" : cudaGetErrorString(status)
+        "the GPU %s runs nothing of this program: %s; compile it for that kind of GPU",
+        device.name.c_str(),
+        cudaGetErrorString(status)
     );
-    return n;
 }
 
 std::vector<int32_t> others(const std::vector<int32_t>& neurons, int hidden_dim) {
@@ -218,6 +199,14 @@ CudaModel::CudaModel(
         static_cast<unsigned long long>(placement.vram_budget),
         static_cast<unsigned long long>(placement.reserve)
     );
+    const int head_dim = model_->config().head_dim;
+    PI_CHECK(
+        head_dim % 2 == 0 && head_dim <= kMaxHeadDim,
+        unsupported,
+        "the model has heads of %d elements, on a GPU want an even number of at most %d",
+        head_dim,
+        kMaxHeadDim
+    );
     count_devices();
     info_ = device_info(0);
     PI_CHECK(
@@ -230,6 +219,7 @@ CudaModel::CudaModel(
         static_cast<unsigned long long>(info_.total_bytes),
         static_cast<unsigned long long>(info_.free_bytes)
     );
+    check_kernels(info_);
     Upload counting;
     place(counting);
     const uint64_t wanted = counting.used() + context_bytes(*model_, shape_, layers_.size());
@@ -303,16 +293,6 @@ std::unique_ptr<DeviceContext> CudaModel::make_context(
 } // namespace powerinfer::cuda
 
 namespace powerinfer {
-
-std::vector<DeviceInfo> list_devices() {
-    std::vector<DeviceInfo> devices;
-    const int n = cuda::count_devices();
-    for (int i = 0; i < n; ++i) {
-        devices.push_back(cuda::device_info(i));
-    }
-    cuda::check(cudaSetDevice(0), "choice of the device");
-    return devices;
-}
 
 std::shared_ptr<DeviceModel> load_device_model(
     std::shared_ptr<const Model> model,

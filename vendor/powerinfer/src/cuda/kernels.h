@@ -38,6 +38,10 @@ struct DeviceActivations {
     int dim;
 };
 
+// Whether the device runs kernels of this program, which are compiled for some kinds of devices:
+// waits for one that does nothing, and does not throw.
+cudaError_t probe(Stream stream);
+
 // ---- activations (activations.cu) ----
 
 void pack(Stream stream, const Packed& out, const float* x, int n_tokens, int dim, int max_step);

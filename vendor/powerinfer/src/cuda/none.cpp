@@ -11,7 +11,11 @@ constexpr const char* kReason = "this build of powerinfer has no GPU support; bu
 
 } // namespace
 
-std::vector<DeviceInfo> list_devices() {
+int count_devices() {
+    PI_THROW(device, "%s", kReason);
+}
+
+DeviceInfo device_info(int) {
     PI_THROW(device, "%s", kReason);
 }
 

@@ -13,8 +13,10 @@ constexpr int kRegisterShare = kSplit<type>.elements == kChunk * kChunksK ? 2 : 
 
 // ---- hidden layer ----
 
-// A block computes 32 rows, one block of rounded activations. The hidden layer is short, so that
-// blocks are few: the columns of a row are shared by several warps, always as many.
+// Block (x, y) computes 32 rows, one block of rounded activations, for token group y. The hidden
+// layer is short, so that blocks are few: groups are small, and the columns of a row are shared by
+// several warps, always as many.
+constexpr int kHiddenTokens = 4; // of a group, at most
 constexpr int kParts = 4;
 constexpr int kHiddenRows = 32;
 
@@ -37,39 +39,38 @@ __global__ void __launch_bounds__(kHiddenThreads, 1) hidden_kernel(
     const int part = warp % kParts;
     const int begin = warp / kParts * kRows;
     const int first_row = static_cast<int>(blockIdx.x) * kHiddenRows;
-    for (int first = 0; first < end_of_groups<T>(x.n_tokens); first += T) {
+    const int first = static_cast<int>(blockIdx.y) * T;
 #pragma unroll 1
-        for (int i = begin; i < begin + kRows; i += R) {
-            Row rows[R];
+    for (int i = begin; i < begin + kRows; i += R) {
+        Row rows[R];
 #pragma unroll
-            for (int r = 0; r < R; ++r) {
-                rows[r] = row_of<type>(fc1, min(first_row + i + r, fc1.rows - 1));
-            }
-            const float sum = dot_rows_apart<type, R, T>(rows, x, first, part, kParts);
-            if (lane < R * T) {
-                const int own = reversed<R * T>(lane);
-                parts[part][own / R][i + own % R] = sum;
-            }
+        for (int r = 0; r < R; ++r) {
+            rows[r] = row_of<type>(fc1, min(first_row + i + r, fc1.rows - 1));
         }
-        __syncthreads(); // all parts are there
-        const int t = first + warp;
-        if (warp < T && t < x.n_tokens) {
-            float sum = parts[0][warp][lane];
+        const float sum = dot_rows_apart<type, R, T>(rows, x, first, part, kParts);
+        if (lane < R * T) {
+            const int own = reversed<R * T>(lane);
+            parts[part][own / R][i + own % R] = sum;
+        }
+    }
+    __syncthreads(); // all parts are there
+    const int t = first + warp;
+    if (warp >= T || t >= x.n_tokens) {
+        return;
+    }
+    float sum = parts[0][warp][lane];
 #pragma unroll
-            for (int k = 1; k < kParts; ++k) {
-                sum += parts[k][warp][lane];
-            }
-            const float value = sum > 0.0f ? sum : 0.0f;
-            const size_t offset = static_cast<size_t>(t) * static_cast<size_t>(fc1.rows) +
-                                  static_cast<size_t>(first_row);
-            if (first_row + lane < fc1.rows) {
-                hidden[offset + static_cast<size_t>(lane)] = value;
-            }
-            if (packed.low != nullptr) {
-                pack_lane(packed, offset, value, max_step);
-            }
-        }
-        __syncthreads(); // they have been read
+    for (int k = 1; k < kParts; ++k) {
+        sum += parts[k][warp][lane];
+    }
+    const float value = sum > 0.0f ? sum : 0.0f;
+    const size_t offset =
+        static_cast<size_t>(t) * static_cast<size_t>(fc1.rows) + static_cast<size_t>(first_row);
+    if (first_row + lane < fc1.rows) {
+        hidden[offset + static_cast<size_t>(lane)] = value;
+    }
+    if (packed.low != nullptr) {
+        pack_lane(packed, offset, value, max_step);
     }
 }
 
@@ -248,11 +249,16 @@ void predict_hidden(
     if (fc1.rows == 0) {
         return;
     }
-    const auto n_blocks = static_cast<unsigned>(ceil_div(fc1.rows, kHiddenRows));
     for_type(fc1.type, [&]<DType kType>() {
-        for_tokens(x.n_tokens, [&]<int T>() {
-            PI_LAUNCH((hidden_kernel<kType, T>), n_blocks, kHiddenThreads, 0, stream)
-            (hidden, packed, fc1, x, max_step);
+        for_tokens(min(x.n_tokens, kHiddenTokens), [&]<int T>() {
+            if constexpr (T <= kHiddenTokens) {
+                const dim3 grid(
+                    static_cast<unsigned>(ceil_div(fc1.rows, kHiddenRows)),
+                    static_cast<unsigned>(ceil_div(x.n_tokens, T))
+                );
+                PI_LAUNCH((hidden_kernel<kType, T>), grid, kHiddenThreads, 0, stream)
+                (hidden, packed, fc1, x, max_step);
+            }
         });
     });
     check_launch("predict_hidden");

@@ -76,6 +76,9 @@ constexpr int attention_chunk(int n_ctx) noexcept {
     }
     return chunk;
 }
+// Elements of a head, an even number: what a block has room for beside what it sums.
+inline constexpr int kMaxHeadDim = 1024;
+
 // Floats of scratch: of each chunk a sum of values, a maximum and a sum of exponentials. Grows with
 // n_ctx.
 constexpr size_t attention_scratch(int n_heads, int head_dim, int n_tokens, int n_ctx) noexcept {

@@ -21,6 +21,8 @@ struct Config {
     bool lazy = true;         // work waits in its stream until something waits for it
     int fail_in = 0;          // calls that enqueue work: the last one of them fails; 0: none
     int n_devices = 1;
+    int driver = 13000;                       // its version; 0: none is installed
+    bool has_kernels = true;                  // compiled for the kind of this device
     size_t memory = size_t{1} << 30;          // of the device, bytes
     size_t shared_memory = size_t{227} << 10; // that a block may have, bytes
     int n_multiprocessors = 4;

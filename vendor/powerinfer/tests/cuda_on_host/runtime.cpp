@@ -33,6 +33,9 @@ constexpr ErrorText kErrorTexts[] = {
      "CUDA driver version is insufficient for CUDA runtime version"},
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorNoKernelImageForDevice,
+     "cudaErrorNoKernelImageForDevice",
+     "no kernel image is available for execution on the device"},
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
@@ -97,6 +100,9 @@ cudaError_t keep(cudaError_t error, std::string detail) {
 }
 
 cudaError_t unusable() {
+    if (config().driver < kVersion) {
+        return keep(cudaErrorInsufficientDriver, "");
+    }
     if (config().n_devices <= 0) {
         return keep(cudaErrorNoDevice, "");
     }
@@ -143,6 +149,17 @@ void launch(const void* kernel, const Shape& shape, std::function<void()> thread
         );
         return;
     }
+    if (!config().has_kernels) {
+        keep(cudaErrorNoKernelImageForDevice, "");
+        return;
+    }
+    Stream& stream = stream_of(shape.stream);
+    if (stream.capture != nullptr && !s.loaded.contains(kernel)) {
+        stream.capture->is_valid = false;
+        keep(cudaErrorStreamCaptureUnsupported, "the first launch of a kernel, which loads it");
+        return;
+    }
+    s.loaded.insert(kernel);
     const auto found = s.shared_limits.find(kernel);
     const size_t limit = found == s.shared_limits.end() ? kSharedUnasked : found->second;
     if (shape.shared_bytes > limit) {
@@ -154,7 +171,7 @@ void launch(const void* kernel, const Shape& shape, std::function<void()> thread
         );
         return;
     }
-    enqueue(stream_of(shape.stream), [shape, thread = std::move(thread)] {
+    enqueue(stream, [shape, thread = std::move(thread)] {
         std::string failure = run_grid(thread, shape.grid, shape.block, shape.shared_bytes);
         if (!failure.empty()) {
             keep(cudaErrorLaunchFailure, std::move(failure));
@@ -193,7 +210,7 @@ cudaError_t cudaGetLastError() {
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-    *version = kVersion;
+    *version = config().driver;
     return cudaSuccess;
 }
 

@@ -8,8 +8,8 @@
 //
 // Time is counted, not measured: an operation of a stream or a graph takes a microsecond.
 //
-// Stricter than CUDA: a copy from memory that is not pinned also reads it when it runs, and no
-// stream waits for the null stream unasked.
+// Stricter than CUDA: a copy from memory that is not pinned also reads it when it runs, no stream
+// waits for the null stream unasked, and a kernel's first launch, which loads it, is in no capture.
 #pragma once
 
 #include "config.h"
@@ -84,6 +84,7 @@ enum cudaError_t {
     cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
+    cudaErrorNoKernelImageForDevice = 209,
     cudaErrorInvalidResourceHandle = 400,
     cudaErrorNotReady = 600,
     cudaErrorLaunchFailure = 719,

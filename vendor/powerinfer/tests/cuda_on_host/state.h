@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -75,6 +76,7 @@ struct State {
     Stream null_stream;
     std::vector<Stream*> streams{&null_stream};
     std::map<const void*, size_t> shared_limits; // of kernels that asked for more than 48 KiB
+    std::set<const void*> loaded;                // kernels that were launched
     std::minstd_rand random;
 
     bool failed() const { return error == cudaErrorLaunchFailure; }

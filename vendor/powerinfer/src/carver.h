@@ -7,6 +7,11 @@
 
 namespace powerinfer {
 
+// Elements of an array of two dimensions.
+inline size_t product(int a, int b) noexcept {
+    return static_cast<size_t>(a) * static_cast<size_t>(b);
+}
+
 class Carver {
 public:
     static constexpr size_t kAlignment = 256; // of each array

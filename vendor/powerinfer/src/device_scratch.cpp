@@ -10,10 +10,6 @@ namespace {
 
 using cuda::Packed;
 
-size_t product(int a, int b) noexcept {
-    return static_cast<size_t>(a) * static_cast<size_t>(b);
-}
-
 Packed take_packed(Carver& carver, int n_tokens, int dim) {
     if (dim % 32 != 0) {
         return {}; // rows of floats alone can have such lengths

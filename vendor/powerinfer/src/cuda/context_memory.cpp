@@ -8,10 +8,6 @@ namespace powerinfer::cuda {
 
 namespace {
 
-size_t product(int a, int b) noexcept {
-    return static_cast<size_t>(a) * static_cast<size_t>(b);
-}
-
 size_t cache_plane_bytes(const Config& config, const ContextShape& shape) noexcept {
     const int n_pages = KvCache::n_pages(shape.n_ctx, shape.n_sequences);
     return product(n_pages, kPageTokens) * row_bytes(shape.kv_type, config.kv_dim);

@@ -8,14 +8,6 @@
 
 namespace powerinfer::cuda {
 
-namespace {
-
-size_t product(int a, int b) noexcept {
-    return static_cast<size_t>(a) * static_cast<size_t>(b);
-}
-
-} // namespace
-
 CudaContext::CudaContext(
     std::shared_ptr<CudaModel> device, const ContextShape& shape, int activation_bits, bool is_timed
 )

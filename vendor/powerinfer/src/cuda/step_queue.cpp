@@ -8,10 +8,6 @@ namespace powerinfer::cuda {
 
 namespace {
 
-size_t product(int a, int b) noexcept {
-    return static_cast<size_t>(a) * static_cast<size_t>(b);
-}
-
 Span whole(int n_tokens) noexcept {
     return {0, n_tokens, 0};
 }

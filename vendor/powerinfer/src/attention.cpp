@@ -98,8 +98,8 @@ void find_runs(Scratch& scratch, int group, const Tokens& tokens) {
     const int longest = std::max(1, kSharedQueries / group);
     int n = 0;
     for (int t = 0; t < tokens.n; ++t) {
-        const bool follows = t > 0 && tokens.sequences[t] == tokens.sequences[t - 1] &&
-                             tokens.positions[t] == tokens.positions[t - 1] + 1;
+        // The positions of a sequence follow each other.
+        const bool follows = t > 0 && tokens.sequences[t] == tokens.sequences[t - 1];
         if (!follows || t - scratch.runs.data()[n - 1] == longest) {
             scratch.runs.data()[n++] = t;
         }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <thread>
+#include <utility>
 
 using engine::file_of;
 using engine::kTokens;
@@ -116,22 +117,30 @@ void any_number_of_threads_gives_the_same_bits() {
     for (const char* family : kFamilies) {
         for (const DType type : {DType::f16, DType::q4_0}) {
             TinyShape shape = wide(family, type);
-            shape.dim = 512; // several column ranges
+            shape.dim = 512;   // several column ranges
+            shape.n_heads = 8; // four to a head of keys and values
             const engine::File file = file_of(shape);
             for (const pi_strategy strategy : {PI_STRATEGY_EXACT, PI_STRATEGY_PREDICTOR}) {
                 const engine::Model model = engine::load(file.get(), strategy);
                 for (const uint32_t bits : {16U, 8U}) {
                     const auto wanted = run(model.get(), {.activation_bits = bits});
-                    for (const uint32_t n_threads : {2U, 3U, 7U}) {
+                    // All tokens at once, and with more threads than one token has heads.
+                    for (const auto& [n_threads, n_batch] : {
+                             std::pair{2U, 512U},
+                             std::pair{3U, 512U},
+                             std::pair{7U, 512U},
+                             std::pair{7U, 1U},
+                         }) {
                         const engine::Options options{
-                            .n_threads = n_threads, .activation_bits = bits
+                            .n_threads = n_threads, .n_batch = n_batch, .activation_bits = bits
                         };
                         CHECK_MSG(
                             run(model.get(), options) == wanted,
-                            "%s, %u bits, %u threads",
+                            "%s, %u bits, %u threads, batches of %u",
                             family,
                             bits,
-                            n_threads
+                            n_threads,
+                            n_batch
                         );
                     }
                 }

@@ -22,7 +22,7 @@ inline constexpr int kSharedQueries = 4;
 
 // Room for the scores of one thread, of each query in whole pages.
 constexpr size_t score_stride(int n_ctx) noexcept {
-    return static_cast<size_t>((n_ctx + kPageTokens - 1) / kPageTokens) * kPageTokens;
+    return static_cast<size_t>(pages_for(n_ctx)) * kPageTokens;
 }
 constexpr size_t n_scores(int group, int n_ctx) noexcept {
     return static_cast<size_t>(group < kSharedQueries ? kSharedQueries : group) *

@@ -10,10 +10,6 @@ namespace powerinfer {
 
 namespace {
 
-int pages_for(int n_tokens) noexcept {
-    return (n_tokens + kPageTokens - 1) / kPageTokens;
-}
-
 constexpr int kConverted = 64; // elements of a key at a time
 
 // Elements 0.. of a key become column `position` of the page at `page`.

@@ -10,8 +10,8 @@
 
 namespace powerinfer {
 
-// Bookkeeping is done before anything is computed: reserve() makes room for a whole batch or throws
-// and changes nothing; keys and values are stored by forward.
+// Bookkeeping is done before anything is computed: append() makes room for a sequence's tokens or
+// throws and changes nothing; keys and values are stored by forward.
 class KvCache {
 public:
     // Room for n_ctx tokens in whole pages, and for the unfilled last page of every further

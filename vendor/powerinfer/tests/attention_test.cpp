@@ -109,7 +109,7 @@ std::vector<float> attend(
     int n_positions
 ) {
     const int last = n_positions + asked.n_tokens - 1;
-    const size_t stride = static_cast<size_t>((last + kPageTokens - 1) / kPageTokens) * kPageTokens;
+    const size_t stride = static_cast<size_t>(pages_for(last)) * kPageTokens;
     const auto n = static_cast<size_t>(asked.n_tokens * asked.n_heads);
     std::vector<float> scores(n * stride, std::nanf(""));
     std::vector<float> out(asked.vectors.size(), 7.0f);

@@ -29,7 +29,7 @@ class PagesOfHead {
 public:
     PagesOfHead(const HeadPages& head, const std::byte* page_0, int n_positions) noexcept
         : page_0_(reinterpret_cast<const uint8_t*>(page_0)), head_(head),
-          n_((n_positions + kPageTokens - 1) / kPageTokens) {}
+          n_(pages_for(n_positions)) {}
 
     int n() const noexcept { return n_; }
     // The last one behind the end.

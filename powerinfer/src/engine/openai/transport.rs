@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ureq::http::Response;
+use ureq::http::{Response, Uri};
 use ureq::{Agent, Body};
 
 use super::super::EngineError;
@@ -26,6 +26,7 @@ const MAX_MESSAGE: usize = 500;
 /// Where requests go.
 pub(super) struct Endpoint {
     url: String,
+    uri: Uri,
     api_key: Option<String>,
     timeout: Option<Duration>,
     config: ureq::config::Config,
@@ -51,6 +52,7 @@ impl Endpoint {
         let Some(host) = host.filter(|host| !host.is_empty()) else {
             return Err(EngineError::WrongUrl { url }.into());
         };
+        let Ok(uri) = url.parse() else { return Err(EngineError::WrongUrl { url }.into()) };
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -65,7 +67,7 @@ impl Endpoint {
         if ["localhost", "127.", "[::1]"].iter().any(|local| host.starts_with(local)) {
             config = config.proxy(None); // what is on this machine is on no other
         }
-        Ok(Self { url, api_key, timeout, config: config.build() })
+        Ok(Self { url, uri, api_key, timeout, config: config.build() })
     }
 
     /// The URL without what a request adds.
@@ -75,14 +77,8 @@ impl Endpoint {
 
     /// The host of the URL, and its port.
     pub(super) fn server(&self) -> (&str, u16) {
-        let (scheme, rest) = self.url.split_once("://").unwrap_or(("http", &self.url));
-        let authority = rest.split('/').next().unwrap_or_default();
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let usual = if scheme == "https" { 443 } else { 80 };
-        match host.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(usual)),
-            _ => (host, usual),
-        }
+        let usual = if self.uri.scheme_str() == Some("https") { 443 } else { 80 };
+        (self.uri.host().unwrap_or_default(), self.uri.port_u16().unwrap_or(usual))
     }
 
     /// The URL of a request.
